@@ -1,0 +1,1 @@
+"""End-to-end machine learning on serverless functions: prepare, train and tune without a cluster."""

@@ -1,0 +1,65 @@
+"""The port to workers: what starts one, what it is told, and how its end is learnt of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from cirrus.core.ids import WorkerId
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Role = Literal["prepare", "train", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """All that a worker is given: who it is, where to connect, and a token for exactly that.
+
+    ``shards`` are base URLs (``http://127.0.0.1:4711``), the first of them grants leases. ``store`` opens the object
+    store. ``memory`` is in MB, ``timeout`` in seconds from the start.
+    """
+
+    run_id: str
+    epoch: int
+    worker: WorkerId
+    role: Role
+    shards: tuple[str, ...]
+    store: str
+    token: str
+    memory: int
+    timeout: float
+
+
+Cause = Literal["finished", "crashed", "killed", "memory", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker ended, where the provider can tell. ``detail`` is a sentence with the evidence."""
+
+    worker: WorkerId
+    cause: Cause
+    detail: str
+    seconds: float
+
+
+class Invoker(Protocol):
+    """Starts workers: at least once, perhaps twice, perhaps never. Correctness never rests on it."""
+
+    async def invoke(self, assignment: Assignment) -> None:
+        """Ask for a worker and return when the request is accepted; ``InvokeError``, ``Throttled``."""
+        ...
+
+    async def stop(self, worker: WorkerId) -> None:
+        """End a worker where the provider can; otherwise do nothing."""
+        ...
+
+    def exits(self) -> AsyncIterator[Exit]:
+        """Ends of workers as they are learnt of, until ``close``."""
+        ...
+
+    async def close(self) -> None:
+        """End all workers and let go of everything."""
+        ...

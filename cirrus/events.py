@@ -1,0 +1,179 @@
+"""What a run says while it goes on: a closed union of frozen values.
+
+Every event carries ``at``, seconds since the run began. ``stage`` is the stage's name. A ``slot`` is a place in a
+stage's pool of workers and ``attempt`` counts the workers that have filled it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The run exists: its id, and where its objects are kept."""
+
+    at: float
+    run_id: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStarted:
+    """A parameter-server shard answers at ``address``."""
+
+    at: float
+    shard: int
+    address: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageStarted:
+    """A stage begins with a wish for ``workers`` workers."""
+
+    at: float
+    stage: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProgress:
+    """``done`` of ``total`` units are finished (``total`` 0: not bounded); ``rows`` went through so far."""
+
+    at: float
+    stage: str
+    done: int
+    total: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsPrepared:
+    """Preparation is committed: rows read, rows skipped as malformed, rows set aside for training and for testing."""
+
+    at: float
+    stage: str
+    rows_in: int
+    skipped: int
+    train: int
+    test: int
+    features: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFinished:
+    """A stage is complete."""
+
+    at: float
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersScaled:
+    """Somebody wishes for another number of workers."""
+
+    at: float
+    stage: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted:
+    """A worker has spoken for the first time."""
+
+    at: float
+    stage: str
+    slot: int
+    attempt: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReplaced:
+    """A worker ended before its work did; ``attempt`` is its successor's number, ``reason`` why it ended."""
+
+    at: float
+    stage: str
+    slot: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped:
+    """A worker has left because it was told to, or because there was nothing left to do."""
+
+    at: float
+    stage: str
+    slot: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvokeFailed:
+    """A worker could not be started; it will be tried again."""
+
+    at: float
+    stage: str
+    slot: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossReported:
+    """The model was evaluated on the test rows after learning from ``samples`` rows in ``seconds`` of the stage.
+
+    ``train_loss`` is the mean log loss of the newest minibatches before each was learnt from. ``final`` marks the
+    evaluation of the finished model on every test row.
+    """
+
+    at: float
+    stage: str
+    loss: float
+    auc: float
+    accuracy: float
+    train_loss: float
+    samples: int
+    seconds: float
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageKilled:
+    """A stage was ended by order; what it learnt until then is kept."""
+
+    at: float
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The run is over; ``outcome`` is ``done``, ``failed``, ``killed`` or ``parked``."""
+
+    at: float
+    outcome: str
+    reason: str
+    dollars: float
+
+
+Event = (
+    RunStarted
+    | ShardStarted
+    | StageStarted
+    | StageProgress
+    | RowsPrepared
+    | StageFinished
+    | WorkersScaled
+    | WorkerStarted
+    | WorkerReplaced
+    | WorkerStopped
+    | InvokeFailed
+    | LossReported
+    | StageKilled
+    | RunFinished
+)

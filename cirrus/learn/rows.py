@@ -1,0 +1,45 @@
+"""Labelled sparse rows: the one shape in which data pass from preparation to learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Keys = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """``n`` labelled rows as a compressed sparse row matrix.
+
+    ``labels``: float32 of shape (n,), 0 or 1 for classification. ``indptr``: int64 of shape (n + 1,), where each row's
+    values begin. ``indices``: uint32 of shape (nnz,), feature numbers. ``values``: float32 of shape (nnz,), or ``None``
+    where every value is 1.
+    """
+
+    labels: Floats
+    indptr: NDArray[np.int64]
+    indices: Keys
+    values: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, order: NDArray[np.int64]) -> Rows:
+        """The rows of those numbers, in that order, as a copy."""
+        starts = self.indptr[order]
+        lengths = self.indptr[order + 1] - starts
+        indptr = np.zeros(len(order) + 1, np.int64)
+        np.cumsum(lengths, out=indptr[1:])
+        where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
+        values = None if self.values is None else self.values[where]
+        return Rows(self.labels[order], indptr, self.indices[where], values)
+
+    def slice(self, start: int, stop: int) -> Rows:
+        """Rows ``start`` up to ``stop``, without copying values."""
+        begin, end = int(self.indptr[start]), int(self.indptr[stop])
+        values = None if self.values is None else self.values[begin:end]
+        return Rows(self.labels[start:stop], self.indptr[start : stop + 1] - begin, self.indices[begin:end], values)
