@@ -55,8 +55,8 @@ class Train:
 
     ``minibatch`` is in rows. ``until`` ends the stage. ``depth`` is how many steps one worker keeps under way at the
     same time. ``staleness`` is how many blocks a worker may be ahead of the slowest open one. ``evaluate`` is the
-    number of seconds between two evaluations on the test rows. ``memory`` (MB) and ``timeout`` (seconds) are limits of a
-    worker.
+    number of seconds between two evaluations on the test rows. ``memory`` (MB) and ``timeout`` (seconds) are limits
+    of a worker.
     """
 
     model: ModelSpec = field(default_factory=LogisticRegression)
