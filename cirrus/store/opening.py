@@ -1,0 +1,31 @@
+"""From the URL of a store to the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cirrus.errors import PipelineError
+from cirrus.store.base import ObjectStore
+from cirrus.store.files import FilesStore
+
+ALLOWED = "file:///an/absolute/folder"
+
+
+def open_store(url: str) -> ObjectStore:
+    """The store at ``url``, which the caller has to close; nothing is read or made yet.
+
+    ``PipelineError`` names what is allowed.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise PipelineError("store", url, ALLOWED) from error
+    match parts.scheme:
+        case "file" if parts.netloc in {"", "localhost"} and not parts.query and not parts.fragment:
+            path = unquote(parts.path)
+            if path.startswith("/") and "\0" not in path:
+                return FilesStore(Path(path))
+        case _:
+            pass
+    raise PipelineError("store", url, ALLOWED)
