@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cirrus.core.ids import WorkerId
@@ -27,7 +27,7 @@ class Assignment:
     role: Role
     shards: tuple[str, ...]
     store: str
-    token: str
+    token: str = field(repr=False)
     memory: int
     timeout: float
 
