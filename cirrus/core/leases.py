@@ -236,21 +236,17 @@ class Leases:
         match event:
             case Asked(at, _, count):
                 self._hear(worker, at)
-                self._wanting.pop(worker, None)
-                if len(self._by.get(worker, ())) < count:
-                    self._wanting[worker] = count
+                self._want(worker, count)
             case Beat(at):
                 self._hear(worker, at)
             case Finished(_, _, unit, lease):
-                if self._held.get(unit) == Lease(worker, lease):
-                    self._drop(unit)
+                if self._take(worker, unit, lease):
                     self._finish(unit)
                 else:
                     out.append(Ignored(worker, unit, self._why(unit)))
             case Returned(_, _, unit, lease):
-                self._wanting.pop(worker, None)  # or it might get back at once what it cannot do
-                if self._held.get(unit) == Lease(worker, lease):
-                    self._drop(unit)
+                self._want(worker, 0)  # or it might get back at once what it cannot do
+                if self._take(worker, unit, lease):
                     heappush(self._free, unit)
             case Gone():
                 self._forget(worker)
@@ -260,6 +256,18 @@ class Leases:
     def _hear(self, worker: WorkerId, at: float) -> None:
         self._heard[worker] = at
         self._heard.move_to_end(worker)
+
+    def _want(self, worker: WorkerId, count: int) -> None:
+        self._wanting.pop(worker, None)
+        if len(self._by.get(worker, ())) < count:
+            self._wanting[worker] = count
+
+    def _take(self, worker: WorkerId, unit: int, lease: int) -> bool:
+        """Take the unit from the worker; whether it held the unit under that lease."""
+        if self._held.get(unit) != Lease(worker, lease):
+            return False
+        self._drop(unit)
+        return True
 
     def _why(self, unit: int) -> str:
         if self._total is not None and unit >= self._total:
