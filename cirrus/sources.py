@@ -6,14 +6,12 @@ told apart by their first bytes. A row is a line; blank lines are no rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cirrus import checks
 from cirrus.errors import PipelineError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 OnBadRow = Literal["fail", "skip"]
 Kind = Literal["number", "category"]
