@@ -43,7 +43,8 @@ class Standard:
 class Bucket:
     """Turn whole numbers into categories; ``None``: all number columns.
 
-    ``v`` becomes ``v`` itself where ``v <= 2``, else ``L<floor(ln(v)^2)>``; missing becomes ``NA``.
+    ``v`` becomes ``v`` itself where ``v <= 2``, else ``L<floor(ln(v)^2)>``; missing becomes ``NA``. A fraction is
+    rounded down first.
     """
 
     columns: tuple[str, ...] | None = None

@@ -16,8 +16,8 @@ class Rows:
     """``n`` labelled rows as a compressed sparse row matrix.
 
     ``labels``: float32 of shape (n,), 0 or 1 for classification. ``indptr``: int64 of shape (n + 1,), where each row's
-    values begin. ``indices``: uint32 of shape (nnz,), feature numbers. ``values``: float32 of shape (nnz,), or ``None``
-    where every value is 1.
+    values begin. ``indices``: uint32 of shape (nnz,), feature numbers; within a row they are in no order and may
+    repeat, and then their values add. ``values``: float32 of shape (nnz,), or ``None`` where every value is 1.
     """
 
     labels: Floats
