@@ -17,7 +17,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,6 +102,19 @@ async def seen(root: Path) -> tuple[str, list[str], list[str]]:
     return state, listed, [path.name for path in (root / OWN).iterdir()]
 
 
+def doomed(saboteur: Saboteur, note: Path, work: Coroutine[Any, Any, None]) -> None:
+    ended = 1
+    try:
+        os.dup2(os.open(note, os.O_RDWR | os.O_CREAT | os.O_TRUNC), 2)
+        saboteur.install()
+        asyncio.run(work)
+        ended = 0
+    except StoreError:
+        ended = 3
+    finally:
+        os._exit(ended)
+
+
 def crash(root: Path, operation: str, how: str) -> None:
     for fatal in itertools.count(1):
         shutil.rmtree(root, ignore_errors=True)
@@ -109,14 +122,7 @@ def crash(root: Path, operation: str, how: str) -> None:
         note = root.with_suffix(".note")
         child = os.fork()
         if not child:
-            file = os.open(note, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, 2)
-            Saboteur(fatal, how).install()
-            try:
-                asyncio.run(written(root, operation, etag))
-            except StoreError:
-                os._exit(3)
-            os._exit(0)
+            doomed(Saboteur(fatal, how), note, written(root, operation, etag))
         ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         state, listed, own = asyncio.run(seen(root))
         at = note.read_text()
