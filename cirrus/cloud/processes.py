@@ -283,22 +283,30 @@ class Processes:
         return child
 
     async def close(self, grace: float = 0.0) -> None:
-        """Ask all processes to end, kill those that are left after ``grace`` seconds, and let go of everything."""
+        """Ask all processes to end, kill those that are left after ``grace`` seconds, and let go of everything.
+
+        Cancelled, it kills them at once; say it again to let go of the rest.
+        """
         self._closed = True
-        await self._in_starter(tuple)  # behind the starts that are under way
-        late = asyncio.get_running_loop().call_later(grace, self._send, signal.SIGKILL)
         try:
-            self._send(signal.SIGTERM)
-            for child in tuple(self._children):
-                await child.wait()
+            await self._in_starter(tuple)  # behind the starts that are under way
+            await self._end_all(grace)
         finally:
-            late.cancel()
             self._send(signal.SIGKILL)
         await self._in_starter(self._remove_folder)
         self._shut = True
         self._starter.shutdown(wait=False)
         while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110  a thread's end makes no event
             await asyncio.sleep(0)  # noqa: TID251  no time passes: the loop turns, where joining would block it
+
+    async def _end_all(self, grace: float) -> None:
+        self._send(signal.SIGTERM)
+        late = asyncio.get_running_loop().call_later(grace, self._send, signal.SIGKILL)
+        try:
+            for child in tuple(self._children):
+                await child.wait()
+        finally:
+            late.cancel()
 
     def _send(self, number: signal.Signals) -> None:
         for child in self._children:
