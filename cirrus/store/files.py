@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -31,6 +32,7 @@ class FilesStore:
         self._folder = Folder(self._root)
         self._threads: ThreadPoolExecutor | None = None
         self._jobs: set[Future[Any]] = set()
+        self._alive: list[threading.Thread] = []
         self._closed = False
 
     @property
@@ -76,14 +78,20 @@ class FilesStore:
         try:
             await asyncio.gather(*map(asyncio.wrap_future, tuple(self._jobs)), return_exceptions=True)
         finally:
-            threads.shutdown(wait=not self._jobs)
+            threads.shutdown(wait=False)
+        while any(thread.is_alive() for thread in self._alive):  # noqa: ASYNC110  a thread's end makes no event
+            await asyncio.sleep(0)  # noqa: TID251  no time passes: the loop turns, where joining would block it
+        self._alive.clear()
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         if self._closed:
             raise StoreError(self.url, "this store is closed")
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, "cirrus-store")
+            self._threads = ThreadPoolExecutor(THREADS, "cirrus-store", self._note_thread)
         job = self._threads.submit(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return await asyncio.wrap_future(job)
+
+    def _note_thread(self) -> None:
+        self._alive.append(threading.current_thread())

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from cirrus.errors import Conflict, NotFound, StoreError
 from cirrus.store.base import ObjectStore
@@ -214,6 +215,15 @@ async def test_closing_waits_for_writes_and_leaves_no_thread(tmp_path: Path) -> 
     with pytest.raises(StoreError, match="closed"):
         await store.get("0")
     await store.close()
+
+
+async def test_nothing_blocks_the_loop(store: FilesStore) -> None:
+    with blockbuster_ctx("cirrus"):
+        await asyncio.gather(*(store.put(f"a/{number}", bytes(10_000)) for number in range(30)))
+        assert len(await keys(store, "a/")) == 30
+        assert await store.get("a/7", 9_990) == bytes(10)
+        await store.delete("a/7")
+        await store.close()
 
 
 async def test_a_failed_write_leaves_nothing_behind(store: FilesStore, tmp_path: Path) -> None:
