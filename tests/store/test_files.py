@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -77,6 +78,16 @@ async def test_reads_a_folder_that_others_filled(store: FilesStore, tmp_path: Pa
     (folder / "day-1.tsv").write_bytes(b"1\t3\n")
     assert (await store.info("data/day-1.tsv")).etag != before.etag
     assert names(tmp_path / "store") == ["data"]
+
+
+async def test_files_of_one_tick_of_the_clock_differ_in_their_nanoseconds(
+    store: FilesStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([123, 456])
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(drawn))
+    etags = [await store.put(key, b"x") for key in ("a", "b")]
+    assert [(tmp_path / "store" / key).stat().st_mtime_ns % 10**9 for key in ("a", "b")] == [123, 456]
+    assert [(await store.info(key)).etag for key in ("a", "b")] == etags
 
 
 async def test_is_private(store: FilesStore, tmp_path: Path) -> None:
