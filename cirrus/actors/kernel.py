@@ -102,6 +102,7 @@ class Kernel:
     def __init__(self, clock: Clock, threads: int = 4) -> None:
         """Take time from ``clock``; run blocking calls on up to ``threads`` threads, made when first needed."""
         self.clock = clock
+        self.ended = False
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
         self._owned: dict[asyncio.Task[Any], _Owned] = {}
@@ -180,7 +181,7 @@ class Kernel:
 
         A caller that is cancelled goes at once; the thread cannot be stopped, and the end of the block waits for it.
         """
-        if self._parent is None:
+        if self._parent is None or self.ended:
             raise Closed("the kernel is not running")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="cirrus")
@@ -255,7 +256,7 @@ class Kernel:
             await self._owned[newest].stop()
         if self._executor is not None:
             await self._end_threads(self._executor)
-        self._executor = None
+        self.ended = True
 
     async def _end_threads(self, executor: ThreadPoolExecutor) -> None:
         """Wait for the threads off the loop: a thread of their own joins them."""

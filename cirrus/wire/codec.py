@@ -23,7 +23,8 @@ from cirrus.wire.shapes import Shapes
 T = TypeVar("T")
 
 LARGEST = 65_536
-MOST_ITEMS = 4_096
+MOST_ITEMS = 1_024
+"""Of one list or map in msgpack, whose parser makes room for all of them before it has read the first."""
 
 
 class Codec(Generic[T]):
