@@ -1,0 +1,104 @@
+"""One shard's part of a table: rows are pulled, pushed to, and saved; every push is one step of the table's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cirrus.core.placement import local_row, rows_on, shard_of
+from cirrus.errors import Corrupt
+from cirrus.learn.base import TableSpec
+from cirrus.learn.optimizers import rule
+from cirrus.learn.penalties import Penalty
+from cirrus.learn.rows import Floats
+from cirrus.learn.rules import Array, Local, Weighted
+
+
+class Table:
+    """The rows ``key`` of a table with ``key % shards == shard``, each at local row ``key // shards``.
+
+    ``local`` below is intp, strictly ascending, within the part; values and gradients are float32 of shape
+    (len(local), width). Nothing of that is checked here: the border has done so.
+    """
+
+    def __init__(self, spec: TableSpec, shard: int, shards: int) -> None:
+        self.spec = spec
+        rows = rows_on(shard, spec.rows, shards)
+        free = spec.free
+        here = None if free is None or shard_of(free, shards) != shard else local_row(free, shards)
+        self._rule = rule(spec, (rows,) if spec.width == 1 else (rows, spec.width), here)
+        self._penalty: Penalty | None = None
+        if (spec.l2 or spec.l1) and isinstance(self._rule, Weighted):  # the others know their penalties themselves
+            self._penalty = Penalty(self._rule, spec.l2, spec.l1, here)
+
+    @property
+    def clock(self) -> int:
+        """Steps applied, those without a row here included."""
+        return self._rule.clock
+
+    @property
+    def rows(self) -> int:
+        """How many rows this part has."""
+        return self._rule.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights and state."""
+        return sum(array.nbytes for array in self._arrays().values())
+
+    def pull(self, local: Local) -> Floats:
+        """The current values, as a new array; what these rows owe in penalties is written."""
+        values = self._rule.values(local) if self._penalty is None else self._penalty.settle(local)
+        return values.reshape(-1, self.spec.width)
+
+    def mark(self, local: Local) -> Floats | None:
+        """What ``push`` has to know of the moment at which those rows were pulled; ``None`` where it needs nothing.
+
+        Take it where more than one step may be in flight. An opaque array of as many values as were pulled.
+        """
+        return self._rule.mark(local)
+
+    def push(self, local: Local, gradient: Floats, scale: float = 1.0, since: Floats | None = None) -> None:
+        """Apply one step at ``scale`` times the rate and advance the clock; ``since`` is the pull's ``mark``."""
+        if self._penalty is not None:
+            self._penalty.settle(local)
+        if len(local):
+            self._rule.step(local, gradient.reshape(len(local), *self._rule.shape[1:]), scale, since)
+        self._rule.clock += 1
+
+    def tick(self) -> None:
+        """Advance the clock by a step that has no rows on this shard; the same as a push of none."""
+        self._rule.clock += 1
+
+    def read(self, local: Local) -> Floats:
+        """The same values as ``pull``, without writing anything."""
+        values = self._rule.values(local) if self._penalty is None else self._penalty.settled(local)
+        return values.reshape(-1, self.spec.width)
+
+    def weights(self) -> Floats:
+        """The values of all rows, as a new array."""
+        return self.read(np.arange(self.rows, dtype=np.intp))
+
+    def arrays(self) -> dict[str, Array]:
+        """Copies of weights and state by name: with ``clock``, all that ``restore`` needs."""
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[np.generic]], clock: int) -> None:
+        """Become the table that was saved; ``Corrupt`` where the arrays are not a table's of this description."""
+        mine = self._arrays()
+        if arrays.keys() != mine.keys() or clock < 0:
+            raise Corrupt(self.spec.name, f"arrays {sorted(arrays)} at clock {clock} instead of {sorted(mine)}")
+        for name, array in mine.items():
+            if arrays[name].shape != array.shape or arrays[name].dtype != array.dtype:
+                raise Corrupt(self.spec.name, f"array {name!r} has another shape or type than the table's")
+        for name, array in mine.items():
+            array[...] = arrays[name]
+        self._rule.clock = clock
+
+    def _arrays(self) -> dict[str, Array]:
+        arrays = self._rule.arrays()
+        if self._penalty is not None:
+            arrays["touched"] = self._penalty.touched
+        return arrays
