@@ -1,0 +1,220 @@
+"""A shard's server: step frames over WebSockets, everything else over plain requests, nothing without a token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from cirrus.actors.access import ANYBODY, DRIVER, WATCH, WORK, WORKER, Access, Handler, Route
+from cirrus.actors.metrics import exposition, resident
+from cirrus.actors.requests import json_body
+from cirrus.actors.shard import Connection, Shard
+from cirrus.actors.snapshots import Snapshots
+from cirrus.actors.values_http import ValueRoutes
+from cirrus.errors import Conflict, OutsideError, StoreError, WireError
+from cirrus.wire import frames
+from cirrus.wire.specs import spec_from_json, spec_to_json
+
+MAX_BODY = 1024 * 1024
+HEARTBEAT = 40.0
+"""Seconds of silence after which a worker is asked whether it still lives; it has half as long to answer."""
+
+WRITE_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+BUFFERED = 64 * 1024
+"""Bytes waiting to be sent from which on sending is watched by a deadline."""
+
+
+class Part(Protocol):
+    """Something else that lives on a shard's server, such as the control actor of a run."""
+
+    def routes(self) -> Iterable[Route]:
+        """The routes that it answers, with the roles that may use them."""
+        ...
+
+    async def farewell(self, reason: str) -> None:
+        """The server is about to stop: tell everybody, and return within seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a server stops, and whether it saves a snapshot first."""
+
+    reason: str
+    save: bool
+
+
+class Server:
+    """What answers a shard's requests: ``app`` is the aiohttp application; ``stop`` is called when it is told to end.
+
+    ``connections`` says how many there are; whoever listens sets it.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        access: Access,
+        snapshots: Snapshots,
+        parts: Sequence[Part] = (),
+        stop: Callable[[Stop], None] = lambda _: None,
+    ) -> None:
+        self.shard = shard
+        self.access = access
+        self.snapshots = snapshots
+        self.parts = tuple(parts)
+        self.connections: Callable[[], int] = lambda: 0
+        self._stop = stop
+        self._sockets: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
+        self.app = self._make_app()
+
+    async def farewell(self, stop: Stop) -> None:
+        """Let the parts say farewell, then save a snapshot where that was wished for."""
+        for part in self.parts:
+            await part.farewell(stop.reason)
+        if stop.save:
+            await self.snapshots.save(self.shard)
+
+    def routes(self) -> list[Route]:
+        """Every route of this server and who may use it."""
+        own = [
+            Route("GET", "/healthz", ANYBODY, self._health),
+            Route("GET", "/metrics", WATCH, self._metrics),
+            Route("GET", "/steps", WORKER, self._steps),
+            Route("GET", "/tables", WORK, self._list_tables),
+            Route("POST", "/tables", DRIVER, self._create_tables),
+            Route("GET", "/ledger", DRIVER, self._show_ledger),
+            Route("POST", "/ledger", DRIVER, self._close_units),
+            Route("POST", "/snapshot", DRIVER, self._snapshot),
+            Route("POST", "/stop", DRIVER, self._stop_server),
+        ]
+        values = ValueRoutes(self.shard, self.access.clock).routes()
+        return [*own, *values, *(route for part in self.parts for route in part.routes())]
+
+    def _make_app(self) -> web.Application:
+        routes = self.routes()
+        app = web.Application(middlewares=[self.access.guard(routes), _translate], client_max_size=MAX_BODY)
+        for route in routes:
+            app.router.add_route(route.method, route.path, route.handler)
+        app.on_shutdown.append(self._close_sockets)
+        return app
+
+    async def _close_sockets(self, _app: web.Application) -> None:
+        for socket in list(self._sockets):
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the shard stops")
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        gauges = {
+            "connections": self.connections(),
+            "step_connections": len(self._sockets),
+            "resident_bytes": await asyncio.to_thread(resident),
+            "tokens_refused_total": self.access.refused,
+            "values": len(self.shard.values.dump()),
+        }
+        return web.Response(text=exposition(self.shard, gauges))
+
+    async def _list_tables(self, _request: web.Request) -> web.Response:
+        return web.json_response({"tables": self._tables()})
+
+    async def _create_tables(self, request: web.Request) -> web.Response:
+        given = await json_body(request)
+        if not isinstance(given, list):
+            raise WireError("a list of tables is expected")
+        specs = [spec_from_json(one) for one in given]
+        for spec in specs:
+            self.shard.check(spec)
+        for spec in specs:
+            self.shard.create(spec)
+        return web.json_response({"tables": self._tables()})
+
+    def _tables(self) -> list[dict[str, object]]:
+        return [
+            {**spec_to_json(table.spec), "number": number, "clock": table.clock}
+            for number, table in enumerate(self.shard.tables)
+        ]
+
+    async def _show_ledger(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._state())
+
+    async def _close_units(self, request: web.Request) -> web.Response:
+        given = await json_body(request)
+        unit = given.get("close_below") if isinstance(given, dict) else None
+        if type(unit) is not int or not 0 <= unit < 2**64:
+            raise WireError("close_below is a unit's number")
+        self.shard.close_below(unit)
+        return web.json_response(self._state())
+
+    def _state(self) -> dict[str, object]:
+        ledgers = {str(line): ledger.dump() for line, ledger in self.shard.ledgers.items()}
+        return {"clock": self.shard.clock, "ledgers": ledgers}
+
+    async def _snapshot(self, _request: web.Request) -> web.Response:
+        if self.snapshots.busy:
+            raise Conflict("snapshot", "one is being written")
+        state = self._state()
+        key = await self.snapshots.save(self.shard)
+        return web.json_response({"key": key, **state})
+
+    async def _stop_server(self, request: web.Request) -> web.Response:
+        given = await json_body(request)
+        save = given.get("save", False) if isinstance(given, dict) else False
+        self._stop(Stop("the driver asked for it", save is True))
+        return web.json_response({"stopping": True})
+
+    async def _steps(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=frames.MAX_MESSAGE, heartbeat=HEARTBEAT, timeout=CLOSE_SECONDS
+        )
+        await socket.prepare(request)
+        self._sockets.add(socket)
+        try:
+            await self._answer_steps(request, socket)
+        except (WireError, MemoryError, RecursionError):
+            self.shard.counters.refused += 1
+            await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=b"broken frame")
+        except (OSError, TimeoutError):
+            await socket.close(code=WSCloseCode.ABNORMAL_CLOSURE, drain=False)
+        return socket
+
+    async def _answer_steps(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+        handle, connection, transport = self.shard.handle, Connection(), request.transport
+        while transport is not None:
+            message = await socket.receive()
+            if message.type is not WSMsgType.BINARY:
+                if message.type in (WSMsgType.TEXT, WSMsgType.ERROR):
+                    raise WireError("only binary messages are understood")
+                return
+            reply = handle(connection, message.data)
+            if len(reply) + transport.get_write_buffer_size() > BUFFERED:
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await socket.send_bytes(reply)
+            else:
+                await socket.send_bytes(reply)
+
+
+@web.middleware
+async def _translate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The errors that a request may meet as answers of HTTP; the texts are for the run's own people."""
+    try:
+        return await handler(request)
+    except Conflict as error:
+        return _problem(409, error)
+    except (WireError, json.JSONDecodeError) as error:
+        return _problem(400, error)
+    except StoreError as error:
+        return _problem(502, error)
+    except (MemoryError, RecursionError):
+        return _problem(413, WireError("too large"))
+
+
+def _problem(status: int, error: OutsideError | json.JSONDecodeError) -> web.Response:
+    return web.json_response({"error": str(error)}, status=status)

@@ -1,0 +1,153 @@
+"""The process of one shard: ``python -m cirrus.actors.shard_process``.
+
+It reads one line of JSON from its standard input (see ``Config``; the key never stands in arguments or environment),
+prints one line ``{"port": ..., "pid": ...}`` and serves until it is told to stop by ``POST /stop`` or SIGTERM. When its
+standard input ends the driver is gone: it says farewell to the workers, saves a snapshot and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args
+
+import uvloop
+
+from cirrus import checks
+from cirrus.actors.access import Access
+from cirrus.actors.listening import Address, Exposure, Listener
+from cirrus.actors.server import Part, Server, Stop
+from cirrus.actors.shard import Shard
+from cirrus.actors.snapshots import begin
+from cirrus.clock import SystemClock
+from cirrus.errors import CirrusError, PipelineError, WireError
+from cirrus.store.opening import open_store
+
+MAX_LINE = 64 * 1024
+SHORTEST_KEY = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a shard's process is told: the run and its key (hexadecimal), which shard of how many, where to listen.
+
+    ``store`` is the object store's URL and ``prefix`` where the shard's snapshots are kept in it. ``restore``: begin
+    with the newest of them, if there is one; otherwise the shard begins empty.
+    """
+
+    run_id: str
+    epoch: int
+    key: str = field(repr=False)
+    shard: int
+    shards: int
+    store: str
+    prefix: str
+    restore: bool = False
+    host: str = "127.0.0.1"
+    port: int = 0
+    exposure: Exposure = "loopback"
+
+    def __post_init__(self) -> None:
+        checks.name("run_id", self.run_id)
+        checks.integer("epoch", self.epoch, 0, 2**31)
+        checks.integer("shards", self.shards, 1, 4096)
+        checks.integer("shard", self.shard, 0, self.shards - 1)
+        checks.integer("port", self.port, 0, 65535)
+        checks.text("prefix", self.prefix)
+        checks.one_of("restore", self.restore, (True, False))
+        checks.one_of("exposure", self.exposure, get_args(Exposure))
+        if len(bytes.fromhex(self.key)) < SHORTEST_KEY:
+            raise PipelineError("key", "a short one", f"{SHORTEST_KEY} bytes or more")
+
+    @classmethod
+    def parsed(cls, line: bytes) -> Config:
+        """The configuration of that line of JSON; ``WireError``, which does not repeat the line, where it is none."""
+        try:
+            given: dict[str, Any] = json.loads(line)
+            return cls(**given)
+        except (ValueError, TypeError, CirrusError):
+            raise WireError(f"expected one JSON object of {', '.join(one.name for one in fields(cls))}") from None
+
+
+OpenParts = Callable[[Config, Callable[[Stop], None]], AbstractAsyncContextManager[Sequence[Part]]]
+"""Makes what else lives on the server, with a way to ask for its end; it ends after the server does."""
+
+
+@asynccontextmanager
+async def no_parts(_config: Config, _stop: Callable[[Stop], None]) -> AsyncIterator[Sequence[Part]]:
+    """Nothing lives on the server but the shard."""
+    yield ()
+
+
+async def serve(config: Config, say: Callable[[str], None], open_parts: OpenParts = no_parts) -> None:
+    """Serve a shard until it is told to stop; ``say`` gets the line with port and process number."""
+    clock = SystemClock()
+    store = open_store(config.store)
+    shard = Shard(config.shard, config.shards)
+    prefix = config.prefix.rstrip("/")
+    wish: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+    snapshots = await begin(shard, store, prefix, restore=config.restore)
+
+    def stop(reason: Stop) -> None:
+        if not wish.done():
+            wish.set_result(reason)
+
+    access = Access(bytes.fromhex(config.key), config.run_id, config.epoch, clock)
+    try:
+        async with open_parts(config, stop) as parts:
+            server = Server(shard, access, snapshots, parts, stop)
+            listener = Listener(server.app, Address(config.host, config.port, exposure=config.exposure))
+            server.connections = lambda: listener.connections
+            port = await listener.start()
+            try:
+                say(json.dumps({"port": port, "pid": os.getpid()}))
+                _watch(stop)
+                await server.farewell(await wish)
+            finally:
+                await listener.stop()
+    finally:
+        await store.close()
+
+
+def _watch(stop: Callable[[Stop], None]) -> None:
+    """Stop on SIGTERM, and when standard input ends."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop, Stop("the process was told to end", save=True))
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal's Ctrl-C is for the driver, which then tells us
+
+    def heard() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop(Stop("the driver is gone", save=True))
+
+    loop.add_reader(0, heard)
+
+
+def read_line() -> bytes:
+    """The first line of standard input, byte by byte so that what follows stays where the loop can see it."""
+    line = bytearray()
+    while len(line) < MAX_LINE and (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return bytes(line)
+
+
+def main(open_parts: OpenParts = no_parts) -> None:
+    """Be a shard."""
+    config = Config.parsed(read_line())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(config, _say, open_parts))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

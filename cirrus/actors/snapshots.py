@@ -1,0 +1,155 @@
+"""A shard's snapshots: weights, optimiser state, ledgers and values in one object, so that they always fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+
+import numpy as np
+
+from cirrus.actors.shard import Counters, Shard
+from cirrus.actors.values import Value, Values
+from cirrus.core.ledger import Ledger
+from cirrus.errors import Conflict, Corrupt, WireError
+from cirrus.learn.tables import Table
+from cirrus.store.base import ObjectStore
+from cirrus.store.checkpoints import (
+    Array,
+    Draft,
+    Snapshot,
+    drafted,
+    newest_snapshot,
+    prune,
+    save_snapshot,
+    snapshot_key,
+)
+from cirrus.store.fields import JSON
+from cirrus.wire.specs import spec_from_json, spec_to_json
+
+KEEP = 2
+"""Snapshots that are kept: the newest and, should that be broken, the one before."""
+
+
+class Snapshots:
+    """Writes a shard's snapshots below ``prefix``, the first as number ``following``; ``busy`` while it does."""
+
+    def __init__(self, store: ObjectStore, prefix: str, following: int = 0, bad: frozenset[str] = frozenset()) -> None:
+        self.busy = False
+        self._store = store
+        self._prefix = prefix
+        self._following = following
+        self._bad = bad
+
+    async def save(self, shard: Shard) -> str:
+        """Write the shard as it is now and return the key; steps go on meanwhile and are not part of it.
+
+        ``Conflict`` where one is being written already, or where another incarnation of the shard wrote that number.
+        """
+        if self.busy:
+            raise Conflict(self._prefix, "a snapshot is being written")
+        self.busy = True
+        try:
+            number, self._following = self._following, self._following + 1
+            key = await save_snapshot(self._store, self._prefix, number, draft(shard))
+            await prune(self._store, self._prefix, KEEP, self._bad)
+        finally:
+            self.busy = False
+        return key
+
+
+async def begin(shard: Shard, store: ObjectStore, prefix: str, *, restore: bool) -> Snapshots:
+    """Where an empty shard writes its snapshots; it is made what the newest sound one says, if ``restore`` asks for it.
+
+    ``Corrupt`` where that snapshot is of another shard, or fits none at all.
+    """
+    newest = await newest_snapshot(store, prefix)
+    if restore and newest.snapshot is not None:
+        fill(shard, newest.snapshot, snapshot_key(prefix, newest.number))
+    return Snapshots(store, prefix, newest.following, frozenset(one.key for one in newest.skipped))
+
+
+def draft(shard: Shard) -> Draft:
+    """A copy of all that a shard holds; nothing else may happen to the shard while it is made."""
+    values = shard.values.dump()
+    arrays: dict[str, Array] = {
+        f"{number}.{name}": array for number, table in enumerate(shard.tables) for name, array in table.arrays().items()
+    }
+    arrays["values"] = np.frombuffer(b"".join([one.data for one in values]), np.uint8)
+    header: dict[str, JSON] = {
+        "shard": shard.shard,
+        "shards": shard.shards,
+        "tables": [spec_to_json(table.spec) for table in shard.tables],
+        "clocks": [table.clock for table in shard.tables],
+        "ledgers": {str(line): ledger.dump() for line, ledger in shard.ledgers.items()},
+        "values": [[one.name, len(one.data), one.version, one.expires] for one in values],
+        "version": shard.values.version,
+        "counters": asdict(shard.counters),
+    }
+    return drafted(header, arrays)
+
+
+def fill(shard: Shard, snapshot: Snapshot, name: str) -> None:
+    """Make an empty shard what the snapshot says; ``Corrupt`` where it is of another shard, or fits none."""
+    header = snapshot.header
+    if (header.get("shard"), header.get("shards")) != (shard.shard, shard.shards):
+        raise Corrupt(name, f"it is of shard {header.get('shard')} of {header.get('shards')}")
+    try:
+        tables = _tables(shard, snapshot)
+        ledgers = {int(line): Ledger.load(_wholes(dump)) for line, dump in _mapped(header["ledgers"]).items()}
+        values = _values(snapshot)
+        counted = _mapped(header["counters"])
+        counters = Counters(**{one.name: _whole(counted[one.name]) for one in fields(Counters)})
+    except (KeyError, TypeError, ValueError, WireError, Corrupt) as error:
+        raise Corrupt(name, f"it describes no shard: {error!r}") from error
+    for table in tables:
+        shard.adopt(table)
+    shard.ledgers, shard.values, shard.counters = ledgers, values, counters
+
+
+def _tables(shard: Shard, snapshot: Snapshot) -> list[Table]:
+    specs = [spec_from_json(one) for one in _listed(snapshot.header["tables"])]
+    clocks = _wholes(snapshot.header["clocks"])
+    tables = []
+    for number, (spec, clock) in enumerate(zip(specs, clocks, strict=True)):
+        prefix = f"{number}."
+        arrays = {name.removeprefix(prefix): one for name, one in snapshot.arrays.items() if name.startswith(prefix)}
+        table = Table(spec, shard.shard, shard.shards)
+        table.restore(arrays, clock)
+        tables.append(table)
+    return tables
+
+
+def _values(snapshot: Snapshot) -> Values:
+    data, at, values = snapshot.arrays["values"].tobytes(), 0, []
+    for given in _listed(snapshot.header["values"]):
+        name, size, version, expires = _listed(given)
+        if not isinstance(name, str) or not (expires is None or isinstance(expires, int | float)):
+            raise TypeError("a value's name and expiry")
+        values.append(Value(name, data[at : at + _whole(size)], _whole(version), expires))
+        at += _whole(size)
+    if at != len(data):
+        raise ValueError("values of another size")
+    return Values(values, _whole(snapshot.header["version"]))
+
+
+def _listed(given: JSON) -> list[JSON]:
+    if not isinstance(given, list):
+        raise TypeError("a list is expected")
+    return given
+
+
+def _wholes(given: JSON) -> list[int]:
+    found = _listed(given)
+    return [_whole(one) for one in found]
+
+
+def _whole(given: JSON) -> int:
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError("a whole number is expected")
+    return given
+
+
+def _mapped(given: JSON) -> Mapping[str, JSON]:
+    if not isinstance(given, Mapping):
+        raise TypeError("a mapping is expected")
+    return given
