@@ -213,8 +213,13 @@ class Leases:
         """Take in what happened and say who gets what, in this order."""
         out: list[LeaseCommand] = []
         match event:
-            case Asked() | Beat() | Finished() | Returned() | Gone():
-                self._spoke(event, out)
+            case Asked(at, worker, count):
+                self._hear(worker, at)
+                self._want(worker, count)
+            case Beat(at, worker):
+                self._hear(worker, at)
+            case Finished() | Returned() | Gone():
+                self._ended(event, out)
             case Tick(at):
                 self._expire(at, out)
             case Limited(total=total):
@@ -222,23 +227,17 @@ class Leases:
             case Allowed(below=below):
                 self._below = below
             case Reopened(units=units):
-                for unit in units:
-                    self._reopen(unit)
+                self._reopen(units)
             case _:
                 assert_never(event)
         self._settle(out)
         return tuple(out)
 
-    def _spoke(self, event: Asked | Beat | Finished | Returned | Gone, out: list[LeaseCommand]) -> None:
+    def _ended(self, event: Finished | Returned | Gone, out: list[LeaseCommand]) -> None:
         worker = event.worker
         if worker in self._heard:
             self._hear(worker, event.at)
         match event:
-            case Asked(at, _, count):
-                self._hear(worker, at)
-                self._want(worker, count)
-            case Beat(at):
-                self._hear(worker, at)
             case Finished(_, _, unit, lease):
                 if self._take(worker, unit, lease):
                     self._finish(unit)
@@ -290,15 +289,16 @@ class Leases:
             self._above.remove(self._top)
             self._top += 1
 
-    def _reopen(self, unit: int) -> None:
-        if not self._is_finished(unit):
-            return
-        if unit < self._top:
-            insort(self._holes, unit)
-        else:
-            self._above.remove(unit)
-        heappush(self._free, unit)
-        self._complete = False
+    def _reopen(self, units: tuple[int, ...]) -> None:
+        for unit in units:
+            if not self._is_finished(unit):
+                continue
+            if unit < self._top:
+                insort(self._holes, unit)
+            else:
+                self._above.remove(unit)
+            heappush(self._free, unit)
+            self._complete = False
 
     def _is_finished(self, unit: int) -> bool:
         if unit >= self._top:

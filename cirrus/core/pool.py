@@ -161,7 +161,7 @@ class Pool:
             return
         before, self._wish = self._wish, workers
         self._health.scaled(workers)
-        self._slots += [Vacant(0, self._now) for _ in range(len(self._slots), workers)]
+        self._slots += [Vacant(0, self._now, 0) for _ in range(len(self._slots), workers)]
         for slot in range(before, workers):
             state = self._slots[slot]
             if isinstance(state, Vacant):  # one that still drains is followed by a new attempt when it has left
@@ -184,27 +184,24 @@ class Pool:
             case _:
                 assert_never(event.kind)
         # The same attempt is asked for again: it may be on its way already, and then it is welcome.
-        self._rest(slot, state.attempt - 1, pause)
+        self._rest(event.worker, state.attempt - 1, pause)
 
     def _seen(self, worker: WorkerId) -> None:
         if worker.pool != self.name or not 0 <= worker.slot < len(self._slots):
             self._out.append(Stop(worker))  # nobody asked for it
             return
         state = self._slots[worker.slot]
-        newest = state.attempt + isinstance(state, Vacant)  # its request may have seemed to fail
-        if worker.attempt == newest:
-            self._welcome(worker, state)
-        elif worker.attempt < newest:
+        vacant = isinstance(state, Vacant)
+        if worker.attempt < state.attempt + vacant:
             self._out += (Fence(worker), Stop(worker))  # a ghost
-        else:
+        elif worker.attempt > (state.asked if vacant else state.attempt):
             self._out.append(Stop(worker))  # nobody asked for it
+        else:
+            self._welcome(worker, state)
 
     def _welcome(self, worker: WorkerId, state: Slot) -> None:
         match state:
-            case Vacant() if worker.slot >= self._wish:
-                self._out.append(Stop(worker))
-                self._end(worker)
-            case Vacant() | Requested():
+            case Vacant() | Requested():  # vacant: its request had seemed to fail
                 self._health.seen(self._now)
                 self._throttle.went_well()
                 self._put(worker.slot, Running(worker.attempt, self._now))
@@ -286,13 +283,12 @@ class Pool:
         elif slot < self._wish:
             heappush(self._waiting, (state.not_before, slot))
 
-    def _rest(self, slot: int, attempt: int, pause: float | GiveUp) -> None:
-        """Leave the slot vacant after ``attempt`` for so long; or give up, which leaves it vacant for good."""
+    def _rest(self, worker: WorkerId, fenced: int, pause: float | GiveUp) -> None:
+        """Leave the worker's slot vacant for so long; or give up, which leaves it vacant for good."""
+        rest = 0.0 if isinstance(pause, GiveUp) else pause
+        self._put(worker.slot, Vacant(fenced, self._now + rest, worker.attempt))
         if isinstance(pause, GiveUp):
-            self._put(slot, Vacant(attempt, self._now))
             self._give_up(pause)
-        else:
-            self._put(slot, Vacant(attempt, self._now + pause))
 
     def _end(self, worker: WorkerId, pause: float | GiveUp = 0.0, reason: str = "") -> None:
         """The worker is over: fence it and go on to the next, which is told the ``reason`` if there is one."""
@@ -301,7 +297,7 @@ class Pool:
             self._reasons[worker.slot] = reason
         else:
             self._reasons.pop(worker.slot, None)
-        self._rest(worker.slot, worker.attempt, pause)
+        self._rest(worker, worker.attempt, pause)
 
     def _parted(self, worker: WorkerId, state: Requested | Running | Lost, kind: Leave, detail: str) -> None:
         """A worker left with a word."""
@@ -339,11 +335,12 @@ class Pool:
         state = self._slots[slot]
         worker = WorkerId(self.name, slot, state.attempt)
         match state:
-            case Vacant():
+            case Vacant(attempt=fenced, asked=asked) if asked == fenced:
                 self._by[Vacant].pop(slot, None)
+            case Vacant(asked=asked):
+                self._cut_off(WorkerId(self.name, slot, asked))
             case Requested() | Lost():  # nobody there who could be told to leave
-                self._out.append(Stop(worker))
-                self._end(worker)
+                self._cut_off(worker)
             case Running():
                 self._out.append(Drain(worker))
                 self._put(slot, Draining(state.attempt, self._now))
@@ -351,6 +348,10 @@ class Pool:
                 pass
             case _:
                 assert_never(state)
+
+    def _cut_off(self, worker: WorkerId) -> None:
+        self._out.append(Stop(worker))
+        self._end(worker)
 
     def _give_up(self, why: GiveUp) -> None:
         if not self._over:
@@ -361,7 +362,8 @@ class Pool:
         """Ask for workers for the slots that want one, as many as may be under way."""
         while self._waiting and self._waiting[0][0] <= self._now:
             not_before, slot = heappop(self._waiting)
-            if slot < self._wish and self._slots[slot] == Vacant(self._slots[slot].attempt, not_before):
+            state = self._slots[slot]
+            if slot < self._wish and isinstance(state, Vacant) and state.not_before == not_before:
                 self._by[Vacant][slot] = None
         vacant, requested = self._by[Vacant], self._by[Requested]
         while vacant and len(requested) < self._throttle.limit:

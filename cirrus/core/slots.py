@@ -69,10 +69,14 @@ class PoolPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Vacant:
-    """Nobody: all attempts up to ``attempt`` are fenced (0: there was none); not to be filled before ``not_before``."""
+    """Nobody: all attempts up to ``attempt`` are fenced (0: there was none); not to be filled before ``not_before``.
+
+    ``asked`` is ``attempt``, or the one after it where that was asked for, seemingly in vain.
+    """
 
     attempt: int
     not_before: float
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
