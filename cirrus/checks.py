@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from cirrus.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+MOST = sys.float_info.max
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -23,7 +25,7 @@ def integer(field: str, value: object, low: int, high: int) -> None:
 
 def positive(field: str, value: object) -> None:
     """``value`` must be a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST:
         raise PipelineError(field, value, "a finite number above 0")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Literal
 
 from cirrus import checks
@@ -73,6 +74,9 @@ class CsvSource(Source):
             wanted = (self.label, *(self.columns or ()))
             for one in wanted:
                 checks.one_of("data.label or data.columns", one, self.names)
+        if self.positive is not None:
+            checks.instance("data.positive", self.positive, str, "the label's text, or None")
+        checks.text("data.delimiter", self.delimiter)
         if len(self.delimiter) != 1 or self.delimiter in '"\n\r' or not self.delimiter.isascii():
             raise PipelineError("data.delimiter", self.delimiter, "one ASCII character, not a quote or a line end")
 
@@ -92,13 +96,17 @@ class LibsvmSource(Source):
             checks.integer("data.features", self.features, 1, 2**31 - 1)
 
 
-def criteo(path: str, *, on_bad_row: OnBadRow = "fail") -> CriteoSource:
+def _text(path: str | PathLike[str]) -> str:
+    return fspath(path) if isinstance(path, PathLike) else path
+
+
+def criteo(path: str | PathLike[str], *, on_bad_row: OnBadRow = "fail") -> CriteoSource:
     """Display-advertising rows: label, 13 integers, 26 categories, tab-separated, empty = missing."""
-    return CriteoSource(path=str(path), on_bad_row=on_bad_row)
+    return CriteoSource(path=_text(path), on_bad_row=on_bad_row)
 
 
 def csv(  # noqa: PLR0913  one argument for each thing that a CSV file does not say about itself
-    path: str,
+    path: str | PathLike[str],
     *,
     label: str,
     columns: Mapping[str, Kind] | None = None,
@@ -109,11 +117,11 @@ def csv(  # noqa: PLR0913  one argument for each thing that a CSV file does not 
 ) -> CsvSource:
     """Comma-separated rows with a label column; see ``CsvSource`` for the arguments."""
     return CsvSource(
-        path=str(path), label=label, columns=columns, names=names, positive=positive, delimiter=delimiter,
+        path=_text(path), label=label, columns=columns, names=names, positive=positive, delimiter=delimiter,
         on_bad_row=on_bad_row,
     )
 
 
-def libsvm(path: str, *, features: int | None = None, on_bad_row: OnBadRow = "fail") -> LibsvmSource:
+def libsvm(path: str | PathLike[str], *, features: int | None = None, on_bad_row: OnBadRow = "fail") -> LibsvmSource:
     """Sparse rows ``label id:value ...`` with ids from 1."""
-    return LibsvmSource(path=str(path), features=features, on_bad_row=on_bad_row)
+    return LibsvmSource(path=_text(path), features=features, on_bad_row=on_bad_row)

@@ -191,10 +191,10 @@ class Pool:
             self._out.append(Stop(worker))  # nobody asked for it
             return
         state = self._slots[worker.slot]
-        vacant = isinstance(state, Vacant)
-        if worker.attempt < state.attempt + vacant:
+        asked = state.asked if isinstance(state, Vacant) else state.attempt
+        if worker.attempt < state.attempt + isinstance(state, Vacant):
             self._out += (Fence(worker), Stop(worker))  # a ghost
-        elif worker.attempt > (state.asked if vacant else state.attempt):
+        elif worker.attempt > asked:
             self._out.append(Stop(worker))  # nobody asked for it
         else:
             self._welcome(worker, state)
