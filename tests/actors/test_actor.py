@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.clock import SystemClock
 from cirrus.errors import Closed, InputError, PipelineError
 from cirrus.testing.clock import ManualClock
-from tests.actors.adder import Add, Adder, Block, Fail, Message, WhenTen
+from tests.actors.adder import Add, Adder, Block, Fail, Message, WhenTen, forever
 
 
 async def test_an_actor_answers_what_it_is_asked_with_typed_answers() -> None:
@@ -79,6 +81,24 @@ async def test_an_actor_cancelled_before_its_first_step_refuses_its_mail_too() -
         with pytest.raises(Closed, match="'adder' has stopped"):
             asking.send(None)
     assert log == []
+
+
+async def test_an_actor_that_something_else_cancels_before_its_first_step_refuses_its_mail_too() -> None:
+    asking: list[Coroutine[Any, Any, int]] = []
+
+    async def block() -> None:
+        async with Kernel(SystemClock()) as kernel:
+            asking.append(kernel.spawn(Adder(), name="adder").ask(Add(1)))
+            asking[0].send(None)
+            for task in asyncio.all_tasks():
+                if task.get_name() == "adder":
+                    task.cancel()
+            await forever()
+
+    with pytest.raises(Closed, match="cancelled by something"):
+        await block()
+    with pytest.raises(Closed, match="has stopped"):
+        asking[0].send(None)
 
 
 async def test_a_full_mailbox_is_told_by_the_result_of_tell() -> None:

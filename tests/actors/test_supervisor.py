@@ -130,6 +130,26 @@ async def test_a_failure_while_it_stops_does_not_hide_the_first() -> None:
     assert error.__notes__ == ["and then, while it stopped: ValueError('cannot stop')"]
 
 
+async def test_a_supervised_actor_that_fails_while_it_stops_is_not_made_again() -> None:
+    made: list[Adder] = []
+
+    class Sore(Adder):
+        async def stopped(self) -> None:
+            raise ValueError("cannot stop")
+
+    def factory() -> Adder:
+        made.append(Sore())
+        return made[-1]
+
+    async def block() -> None:
+        async with Kernel(SystemClock()) as kernel:
+            await kernel.supervise(factory, name="sore", restarts=RestartPolicy(9, 60.0)).ask(Add(1))
+
+    with pytest.raises(ValueError, match="cannot stop"):
+        await block()
+    assert len(made) == 1
+
+
 def test_a_policy_checks_its_figures() -> None:
     with pytest.raises(PipelineError):
         RestartPolicy(-1, 1.0)

@@ -157,7 +157,7 @@ def test_a_model_of_a_users_own_travels_by_its_module_and_name() -> None:
 def test_only_models_can_be_named_as_models(tag: object) -> None:
     plain = STAGES.to_plain(Train())
     plain["model"]["type"] = tag
-    with pytest.raises(WireError, match=r"^model"):
+    with pytest.raises(WireError, match=r"^model\.type" if isinstance(tag, str) else "^model: .* with a 'type'"):
         STAGES.from_plain(plain)
 
 
@@ -259,7 +259,7 @@ def test_nesting_is_limited_both_ways() -> None:
 @pytest.mark.parametrize("data", [
     b"", b"\xc1", MESSAGES.encode(Beat(1)) + b"\xc0", MESSAGES.encode(Beat(1))[:-1], b"\xa3\xff\xff\xff",
     msgpack.packb(msgpack.ExtType(5, b"x")), msgpack.packb(msgpack.Timestamp(1, 0)), b"\x91" * 5000,
-    b"\x82\xa4type\xa4Beat\xa4type\xa4Beat", msgpack.packb({1: 2}), msgpack.packb({b"type": b"Beat"}),
+    msgpack.packb({1: 2}), msgpack.packb({b"type": b"Beat"}),
     b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
 ])  # fmt: skip
 def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
@@ -268,12 +268,22 @@ def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "", "{", "[" * 50_000, '{"type":"Beat","type":"Beat"}', "NaN", "1" * 5000, "null", '{"type":"Train"} x',
+    "", "{", "[" * 50_000, "NaN", "1" * 5000, "null", '{"type":"Train"} x',
     '{"a":' * 9_000,
 ])  # fmt: skip
 def test_texts_that_are_no_specification_are_refused(text: str) -> None:
     with pytest.raises(WireError):
         STAGES.from_json(text)
+
+
+def test_a_key_that_stands_twice_is_refused() -> None:
+    text = MESSAGES.to_json(Beat(1))
+    assert MESSAGES.from_json(text) == Beat(1)
+    with pytest.raises(WireError, match="ValueError"):
+        MESSAGES.from_json(text.replace('"memory":1', '"memory":1,"memory":2'))
+    data = MESSAGES.encode(Beat(1))
+    with pytest.raises(WireError, match="ValueError"):
+        MESSAGES.decode(b"\x85" + data[1:] + msgpack.packb("memory") + msgpack.packb(2))
 
 
 def test_bytes_have_no_json_form() -> None:
