@@ -42,26 +42,27 @@ class Sums:
             self._sums = np.zeros(self._shape, np.float32)
         return self._sums.take(local, axis=0, mode="clip")
 
-    def add(self, local: Local, gradient: Floats, scale: float, since: Floats | None) -> Floats | None:
-        """Add ``scale * gradient``; returns what had been added since the mark, or ``None`` without one."""
+    def add(self, local: Local, gradient: Floats, since: Floats | None) -> Floats | None:
+        """Add a gradient; returns what had been added since the mark, or ``None`` without one."""
         if self._sums is None:
             return None
         now = self._sums.take(local, axis=0, mode="clip")
         late = None if since is None else now - since
-        np.add(now, gradient if scale == 1.0 else gradient * scale, out=now)
+        np.add(now, gradient, out=now)
         self._sums[local] = now
         return late
 
 
-def grow(squares: Floats, gradient: Floats, late: Floats | None, buffer: Floats) -> None:
-    """Add to the accumulator what a gradient brings, in place."""
-    np.multiply(gradient, gradient, out=buffer)
-    np.add(squares, buffer, out=squares)
+def grow(squares: Floats, gradient: Floats, late: Floats | None, buffers: tuple[Floats, Floats]) -> None:
+    """Add to the accumulator what a gradient brings, in place: the larger of ``g*g`` and ``g * (g + 2*C*late)``."""
+    news, buffer = buffers
+    np.multiply(gradient, gradient, out=news)
     if late is not None:
-        np.multiply(gradient, late, out=buffer)
-        np.multiply(buffer, 2.0 * CORRELATION, out=buffer)
-        np.maximum(buffer, 0.0, out=buffer)
-        np.add(squares, buffer, out=squares)
+        np.multiply(late, 2.0 * CORRELATION, out=buffer)
+        np.add(buffer, gradient, out=buffer)
+        np.multiply(buffer, gradient, out=buffer)
+        np.maximum(news, buffer, out=news)
+    np.add(squares, news, out=squares)
 
 
 class AdagradRule(Weighted):
@@ -86,20 +87,20 @@ class AdagradRule(Weighted):
 
     def step(self, local: Local, gradient: Floats, scale: float, since: Floats | None) -> None:
         squares, change, buffer = self.scratch(len(local))
+        scaled = gradient if scale == 1.0 else gradient * np.float32(scale)
+        late = self.sums.add(local, scaled, since)
         self.squares.take(local, axis=0, out=squares, mode="clip")
-        late = self.sums.add(local, gradient, scale, since)
-        before = None if late is None else np.sqrt(squares)
-        grow(squares, gradient, late, buffer)
+        undone = None if late is None else late / np.sqrt(squares)
+        grow(squares, gradient, late, (change, buffer))
         self.squares[local] = squares
         np.sqrt(squares, out=squares)
-        np.divide(gradient, squares, out=change)
-        np.multiply(change, self.rate * scale, out=change)
-        if late is not None and before is not None:
-            np.divide(late, before, out=before)
-            np.divide(late, squares, out=late)
-            np.subtract(before, late, out=before)
-            np.multiply(before, self.rate, out=before)
-            np.subtract(change, before, out=change)
+        if late is None or undone is None:
+            np.divide(scaled, squares, out=change)
+        else:
+            np.add(scaled, late, out=change)
+            np.divide(change, squares, out=change)
+            np.subtract(change, undone, out=change)
+        np.multiply(change, self.rate, out=change)
         self.subtract(local, change, buffer)
 
 
@@ -111,7 +112,7 @@ class FtrlRule(Rule):
     """
 
     def __init__(self, table: TableSpec, spec: optimizers.FTRL, shape: Shape, free: int | None) -> None:
-        super().__init__(shape, buffers=3)
+        super().__init__(shape, buffers=4)
         self.table = table
         self.spec = spec
         self.free = free
@@ -131,25 +132,26 @@ class FtrlRule(Rule):
         return self._weights(local, z, n)
 
     def step(self, local: Local, gradient: Floats, scale: float, since: Floats | None) -> None:
-        z, n, buffer = self.scratch(len(local))
+        z, n, change, buffer = self.scratch(len(local))
         self.z.take(local, axis=0, out=z, mode="clip")
         self.n.take(local, axis=0, out=n, mode="clip")
         weights = self._weights(local, z.copy(), n.copy())
-        late = self.sums.add(local, gradient, scale, since)
+        scaled = gradient if scale == 1.0 else gradient * np.float32(scale)
+        late = self.sums.add(local, scaled, since)
         root = np.sqrt(n)
-        grow(n, gradient, late, buffer)
+        grow(n, gradient, late, (change, buffer))
         self.n[local] = n
         np.sqrt(n, out=n)
         np.subtract(n, root, out=n)
         if late is not None:
-            root += np.float32(self.spec.beta)
-            np.divide(late, root, out=late, where=root > 0.0)  # where n is 0 nothing is late
+            np.add(root, self.spec.beta, out=root)
             np.multiply(late, self.spec.rate, out=late)
+            np.divide(late, root, out=late, where=root > 0.0)  # where it is 0 nothing was learnt, so nothing is late
             np.add(weights, late, out=weights)
         np.multiply(weights, n, out=weights)
         np.divide(weights, self.spec.rate, out=weights)
         np.subtract(z, weights, out=z)
-        np.add(z, gradient if scale == 1.0 else gradient * scale, out=z)
+        np.add(z, scaled, out=z)
         self.z[local] = z
 
     def _weights(self, local: Local, z: Floats, n: Floats) -> Floats:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cirrus.errors import Corrupt
 from cirrus.learn.base import TableSpec
-from cirrus.learn.rules import Array
 from cirrus.learn.tables import Table
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
 
@@ -50,7 +50,7 @@ def test_what_is_no_snapshot_of_this_table_is_refused_and_changes_nothing() -> N
     table = Table(TableSpec("t", 10, 1, Adagrad()), 0, 1)
     pushed(table, 1)
     weights, good = table.weights(), table.arrays()
-    bad: tuple[dict[str, Array], ...] = (
+    bad: tuple[dict[str, NDArray[np.generic]], ...] = (
         {},
         {"weights": good["weights"]},
         {**good, "more": good["weights"]},
