@@ -103,7 +103,9 @@ async def test_what_is_printed_after_the_line_never_stalls_the_process(processes
 
 async def test_a_line_that_comes_with_the_end_is_heard(processes: Processes) -> None:
     child = await processes.start(python("print('4711')"), "", stdout="line")
-    await child.wait()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # the loop stands still until both have happened
+    child._look()
+    assert child.ended == Ended(0, "")
     assert await child.line(LONG) == "4711"
 
 
