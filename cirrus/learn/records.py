@@ -31,7 +31,9 @@ def content_of(source: Source, records: Sequence[Record]) -> Columns | Rows:
         return _from_lines(source, [line for line in lines if isinstance(line, bytes)])
     mappings = [record for record in records if isinstance(record, Mapping)]
     if len(mappings) < len(records):
-        number = next(k for k, record in enumerate(records, start=1) if not isinstance(record, Mapping))
+        mapped = isinstance(records[0], Mapping)
+        good = Mapping if mapped else (bytes, str)
+        number = next(k for k, record in enumerate(records, start=1) if not isinstance(record, good))
         raise InputError(_NAME, "records must be all mappings or all lines", number)
     if isinstance(source, LibsvmSource):
         return _sparse(mappings)
