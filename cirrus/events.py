@@ -143,15 +143,6 @@ class LossReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageKilled:
-    """A stage was ended by order; what it learnt until then is kept."""
-
-    at: float
-    stage: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
     """The run is over; ``outcome`` is ``done``, ``failed``, ``killed`` or ``parked``."""
 
@@ -174,6 +165,5 @@ Event = (
     | WorkerStopped
     | InvokeFailed
     | LossReported
-    | StageKilled
     | RunFinished
 )

@@ -9,6 +9,12 @@ import numpy as np
 from cirrus.learn.columns import Doubles, Flags, Parsed, Whole, Words
 from cirrus.steps import Every
 
+NONE = 0.0
+"""The rule by which no row is a test row."""
+
+ALL = 1.0
+"""The rule by which every row is one."""
+
 _U64 = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,3 +44,16 @@ class Rows:
         begin, end = int(self.indptr[start]), int(self.indptr[stop])
         values = None if self.values is None else self.values[begin:end]
         return Rows(self.labels[start:stop], self.indptr[start : stop + 1] - begin, self.indices[begin:end], values)
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """All rows of ``parts``, at least one, in order, as a copy."""
+    labels = np.concatenate([part.labels for part in parts])
+    indices = np.concatenate([part.indices for part in parts])
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    indptr = np.zeros(len(labels) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    if all(part.values is None for part in parts):
+        return Rows(labels, indptr, indices)
+    values = [np.ones(len(part.indices), np.float32) if part.values is None else part.values for part in parts]
+    return Rows(labels, indptr, indices, np.concatenate(values))

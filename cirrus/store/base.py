@@ -47,7 +47,7 @@ class ObjectStore(Protocol):
         ...
 
     async def replace_if(self, key: str, data: bytes | memoryview, etag: str) -> str:
-        """Write the object if its ETag is ``etag``, else ``Conflict`` (also for a missing one); returns the new ETag."""
+        """Write the object if its ETag is ``etag``, else ``Conflict`` (also for a missing one); return the new ETag."""
         ...
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:

@@ -1,0 +1,182 @@
+"""The control actor of a run, in shard 0: it grants leases, takes beats, hands out orders and tells the driver.
+
+Policy is in ``cirrus.core.desk``; here are connections. Workers and the driver come in over WebSockets on ``/control``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from cirrus.actors.actor import Actor, Promise, Request
+from cirrus.actors.outbox import Outbox
+from cirrus.clock import Clock
+from cirrus.core.desk import Desk, DeskCommand, DeskEvent, Disconnect, Dropped, Ordered, Report, Spoke, Tell, Tick
+from cirrus.core.ids import WorkerId
+from cirrus.core.messages import FromDriver, FromWorker, Hello, Order, ToDriver, ToWorker
+from cirrus.wire.codec import Codec
+
+FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)
+TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
+FROM_DRIVER: Codec[FromDriver] = Codec(FromDriver)
+TO_DRIVER: Codec[ToDriver] = Codec(ToDriver)
+
+MOST_UNSENT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpoke:
+    """A worker's message, and where to answer."""
+
+    worker: WorkerId
+    outbox: Outbox
+    message: FromWorker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker's connection has ended."""
+
+    worker: WorkerId
+    outbox: Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class DriverCame:
+    """The driver is connected; the newest connection counts."""
+
+    outbox: Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpoke:
+    """The driver's message."""
+
+    message: FromDriver
+
+
+@dataclass(frozen=True, slots=True)
+class DriverGone:
+    """The driver's connection has ended."""
+
+    outbox: Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class TimePasses:
+    """A quarter of a second or so has gone by; only the newest counts."""
+
+    latest_key: str = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class SendAway(Request[None]):
+    """Tell every worker to hand back what it holds and leave; the answer comes when the last has gone."""
+
+    reason: str
+
+
+ControlMessage = SendAway | WorkerSpoke | WorkerGone | DriverCame | DriverSpoke | DriverGone | TimePasses
+
+
+class Control(Actor[ControlMessage]):
+    """Carries out what the desk decides.
+
+    ``abandoned`` is called once when no driver has been connected for ``patience`` seconds; until then all that is to
+    be told to the driver is kept for it.
+    """
+
+    def __init__(self, clock: Clock, abandoned: Callable[[], None], patience: float = 20.0) -> None:
+        self._clock = clock
+        self._abandoned = abandoned
+        self._patience = patience
+        self._desk = Desk()
+        self._workers: dict[WorkerId, Outbox] = {}
+        self._driver: Outbox | None = None
+        self._unsent: list[bytes] = []
+        self._alone_since: float | None = clock.monotonic()
+        self._away: Promise[None] | None = None
+
+    async def receive(self, message: ControlMessage) -> object:  # noqa: C901  one arm a message
+        match message:
+            case SendAway(reason):
+                return self._send_away(reason)
+            case WorkerSpoke(worker, outbox, words):
+                self._worker_spoke(worker, outbox, words)
+            case WorkerGone(worker, outbox):
+                if self._workers.get(worker) is outbox:
+                    del self._workers[worker]
+                    self._decide(Dropped(self._clock.monotonic(), worker))
+            case DriverCame(outbox):
+                self._driver_came(outbox)
+            case DriverSpoke(words):
+                self._decide(Ordered(self._clock.monotonic(), words))
+            case DriverGone(outbox):
+                if self._driver is outbox:
+                    self._driver = None
+                    self._alone_since = self._clock.monotonic()
+            case TimePasses():
+                self._tick()
+            case _:
+                assert_never(message)
+        self._settle_away()
+        return None
+
+    def _send_away(self, reason: str) -> Promise[None]:
+        self._away = Promise()
+        for outbox in self._workers.values():
+            outbox.put(TO_WORKER.encode(Order("drain", reason)))
+        self._settle_away()
+        return self._away
+
+    def _settle_away(self) -> None:
+        if self._away is not None and not self._workers:
+            self._away.keep(None)
+
+    def _worker_spoke(self, worker: WorkerId, outbox: Outbox, words: FromWorker) -> None:
+        known = self._workers.get(worker)
+        if known is None and isinstance(words, Hello):
+            self._workers[worker] = outbox
+        elif known is not outbox:
+            outbox.put(TO_WORKER.encode(Order("leave", "this attempt is here already, or is over")))
+            outbox.end()
+            return
+        self._decide(Spoke(self._clock.monotonic(), worker, words))
+
+    def _driver_came(self, outbox: Outbox) -> None:
+        if self._driver is not None:
+            self._driver.close()
+        self._driver, self._alone_since = outbox, None
+        for data in self._unsent:
+            outbox.put(data)
+        self._unsent.clear()
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic()
+        self._decide(Tick(now))
+        if self._alone_since is not None and now - self._alone_since > self._patience:
+            self._alone_since = None
+            self._abandoned()
+
+    def _decide(self, event: DeskEvent) -> None:
+        for command in self._desk.handle(event):
+            self._do(command)
+
+    def _do(self, command: DeskCommand) -> None:
+        match command:
+            case Tell(worker, message):
+                if worker in self._workers:
+                    self._workers[worker].put(TO_WORKER.encode(message))
+            case Disconnect(worker):
+                outbox = self._workers.pop(worker, None)
+                if outbox is not None:
+                    outbox.end()
+            case Report(message):
+                data = TO_DRIVER.encode(message)
+                if self._driver is not None:
+                    self._driver.put(data)
+                elif len(self._unsent) < MOST_UNSENT:
+                    self._unsent.append(data)
+            case _:
+                assert_never(command)

@@ -1,0 +1,127 @@
+"""What a training worker does with a unit: pull rows, compute the gradient, push it, several steps in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Self
+
+import numpy as np
+
+from cirrus.actors.blocks import Blocks
+from cirrus.actors.jobs import Bench
+from cirrus.actors.link import Dial
+from cirrus.actors.steps import Ask, StepClient
+from cirrus.actors.work import TrainWork, kernel_of, read_train_work
+from cirrus.actors.worker import resident
+from cirrus.core.messages import Back, Beat, Done, Lease
+from cirrus.errors import Closed
+from cirrus.learn.base import Batch, Kernel
+from cirrus.learn.rows import Rows
+from cirrus.learn.schedule import block_order, row_order, steps_in
+from cirrus.store.datasets import DataSet, load
+
+ROOM = 0.3  # of the worker's memory, for blocks
+
+
+def dial(bench: Bench) -> Dial:
+    """How this worker reaches the shards; its chance depends on who it is, so that workers do not move in step."""
+    who = bench.assignment.worker
+    chance = np.random.default_rng((who.slot, who.attempt))
+    return Dial(bench.assignment.shards, bench.assignment.token, bench.session, bench.kernel.clock, chance)
+
+
+class TrainJob:
+    """Learns from units of one stage; while it learns from one, it fetches the next one's block (``holds`` is 2)."""
+
+    holds = 2
+
+    def __init__(self, bench: Bench, work: TrainWork, dataset: DataSet, client: StepClient) -> None:
+        self._bench = bench
+        self._work = work
+        self._dataset = dataset
+        self._client = client
+        self._kernel: Kernel = kernel_of(work.train, dataset.features)
+        room = int(ROOM * bench.assignment.memory * 2**20)
+        self._blocks = Blocks(bench.kernel, bench.store, dataset.train, dataset.features, room)
+        steps = [steps_in(block.rows, work.train.minibatch) for block in dataset.train]
+        self._first_numbers = [0, *accumulate(steps)]
+        self._orders: dict[int, Sequence[int]] = {}
+        self._samples = 0
+        self._steps = 0
+        self._loss = 0.0
+
+    @classmethod
+    async def open(cls, bench: Bench, key: str) -> Self:
+        """Read what is to be done and connect to the shards."""
+        work = await read_train_work(bench.store, key)
+        dataset = await load(bench.store, work.dataset)
+        kernel = kernel_of(work.train, dataset.features)
+        names = [work.table(table.name) for table in kernel.tables()]
+        return cls(bench, work, dataset, await StepClient.connect(dial(bench), names))
+
+    def expect(self, lease: Lease) -> None:
+        self._blocks.expect(self._block(lease.unit))
+
+    async def do(self, lease: Lease) -> Done | Back:
+        number = self._block(lease.unit)
+        rows = await self._blocks.get(number)
+        order = row_order(self._work.train.seed, lease.unit, len(rows))
+        rows = rows.take(order)
+        while True:
+            try:
+                done = await self._learn(lease, rows, self._first_numbers[number])
+            except Closed:
+                if self._bench.standing.leaving is not None:
+                    return Back(lease.unit, lease.lease)
+                continue  # the next opening of the unit connects again and says where to go on
+            return Done(lease.unit, lease.lease, len(rows)) if done else Back(lease.unit, lease.lease)
+
+    def beat(self) -> Beat:
+        beat = Beat(resident(), self._samples, self._steps, self._loss)
+        self._samples, self._steps, self._loss = 0, 0, 0.0
+        return beat
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _learn(self, lease: Lease, rows: Rows, first_number: int) -> bool:
+        """Do all steps of the unit that some shard lacks; False: the worker is to leave before the last."""
+        client, train = self._client, self._work.train
+        count = steps_in(len(rows), train.minibatch)
+        first = await client.open(self._work.base + lease.unit, lease.lease)
+        ahead: deque[Batch] = deque()
+        for step in range(first, min(first + train.depth, count)):
+            await client.pull(self._ready(ahead, rows, step, first_number))
+        for step in range(first, count):
+            if self._bench.standing.leaving is not None:
+                await client.flush()
+                return False
+            batch = ahead.popleft()
+            gradient = self._kernel.gradient(batch, await client.rows())
+            self._samples += len(batch.rows)
+            self._steps += 1
+            self._loss += gradient.loss
+            later = step + train.depth
+            if later < count:
+                await client.push_pull(step, gradient.tables, self._ready(ahead, rows, later, first_number))
+            else:
+                await client.push(step, gradient.tables)
+        await client.flush()
+        return True
+
+    def _ready(self, ahead: deque[Batch], rows: Rows, step: int, first_number: int) -> Ask:
+        size = self._work.train.minibatch
+        part = rows.slice(step * size, min((step + 1) * size, len(rows)))
+        batch = self._kernel.batch(part, first_number + step)
+        ahead.append(batch)
+        return self._client.ask(batch.keys)
+
+    def _block(self, unit: int) -> int:
+        blocks = len(self._dataset.train)
+        epoch, position = divmod(unit, blocks)
+        if epoch not in self._orders:
+            self._orders[epoch] = block_order(self._work.train.seed, epoch, blocks).tolist()
+            self._orders.pop(epoch - 3, None)
+        return self._orders[epoch][position]

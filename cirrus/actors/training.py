@@ -1,0 +1,223 @@
+"""The course of a training stage: tables on the shards, workers on units, evaluations, and the model at its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from cirrus import events
+from cirrus.actors.crew import LEASE_SECONDS, Crew, ear, heard
+from cirrus.actors.mailbox import Mailbox
+from cirrus.actors.scheduler import Close, Heard, Open, Steer
+from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of
+from cirrus.core.ids import EVALUATOR
+from cirrus.core.messages import Allow, OpenPool, PoolDone, Pulse, UnitDone
+from cirrus.core.progress import Progress
+from cirrus.pipeline import Train
+from cirrus.store.datasets import DataSet
+
+LINE = 1 << 32  # units of one stage in the shards' ledgers
+RECENT = 8  # pulses over which the training loss is a mean
+TELL = 0.25  # seconds between two reports of progress
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a training stage has come to: the tables' names on the shards, figures, and the shards' snapshots."""
+
+    tables: dict[str, str]
+    metrics: dict[str, float]
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training stage's place in its run."""
+
+    stage: Train
+    number: int
+    manifest: str
+    dataset: DataSet
+
+
+async def train(crew: Crew, job: Job) -> Learnt:
+    """Run the stage until its condition is met, measure the model on every test row, and snapshot it."""
+    began = crew.kernel.clock.monotonic()
+    stage = job.stage
+    crew.bus.publish(events.StageStarted(at=crew.at, stage=stage.name, workers=stage.workers))
+    work = TrainWork(stage, job.manifest, job.number * LINE)
+    specs = kernel_of(stage, job.dataset.features).tables()
+    await crew.shards.create([replace(spec, name=work.table(spec.name)) for spec in specs])
+    key = crew.key(stage.name, "work.json")
+    await crew.store.put(key, TRAIN_WORK.to_json(work).encode())
+    course = _Course(crew, job, key, began)
+    await course.open()
+    await course.learn()
+    metrics = await course.finish()
+    snapshots = await crew.shards.snapshot()
+    crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=course.seconds))
+    return Learnt({spec.name: work.table(spec.name) for spec in specs}, metrics, snapshots)
+
+
+
+class _Course:
+    """What is known of the stage while it goes on."""
+
+    def __init__(self, crew: Crew, job: Job, key: str, began: float) -> None:
+        self._crew = crew
+        self._stage = job.stage
+        self._key = key
+        self._began = began
+        self._blocks = len(job.dataset.train)
+        self._tested = bool(job.dataset.test)
+        self._mailbox: Mailbox[Heard] = ear()
+        self._progress = Progress(self._blocks, began)
+        self._units = 0
+        self._samples = 0
+        self._steps = 0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self._asked = 0  # evaluations that were asked for
+        self._asked_at = began
+        self._asked_samples = 0
+        self._measured = 0  # evaluations that are finished
+        self._told = 0.0
+        self._loss: events.LossReported | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the stage began."""
+        return self._crew.kernel.clock.monotonic() - self._began
+
+    @property
+    def _evaluator(self) -> str:
+        return self._stage.name + EVALUATOR
+
+    async def open(self) -> None:
+        """Begin the pools of training workers and, where there are test rows, of one evaluating worker."""
+        stage = self._stage
+        epochs = stage.until.most_epochs()
+        total = None if epochs is None else epochs * self._blocks
+        pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS)
+        await self._crew.scheduler.ask(
+            Open(pool, stage.name, "train", stage.workers, stage.memory, stage.timeout, self._mailbox)
+        )
+        if self._tested:
+            pool = OpenPool(self._evaluator, self._key, None, 1, LEASE_SECONDS)
+            await self._crew.scheduler.ask(
+                Open(pool, stage.name, "evaluate", 1, stage.memory, stage.timeout, self._mailbox)
+            )
+            await self._crew.scheduler.ask(Steer(Allow(self._evaluator, 0)))
+
+    async def learn(self) -> None:
+        """Follow the pools until the stage's condition is met."""
+        async with aclosing(heard(self._mailbox)) as messages:
+            async for message in messages:
+                self._take(message)
+                if isinstance(message, PoolDone) or self._met():
+                    break
+                await self._evaluate_in_time()
+        self._tell_progress()
+        await self._crew.scheduler.ask(Close(self._stage.name))
+
+    async def finish(self) -> dict[str, float]:
+        """Measure the finished model on every test row; the stage's figures."""
+        seconds = self.seconds
+        metrics = {
+            "samples": float(self._samples_learnt()),
+            "steps": float(self._steps),
+            "seconds": seconds,
+            "samples_per_second": self._samples_learnt() / max(seconds, 1e-9),
+            "train_loss": self._train_loss(),
+        }
+        if self._tested:
+            await self._measure_final()
+            await self._crew.scheduler.ask(Close(self._evaluator))
+            assert self._loss is not None
+            metrics |= {"log_loss": self._loss.loss, "auc": self._loss.auc, "accuracy": self._loss.accuracy}
+        return metrics
+
+    def _met(self) -> bool:
+        return self._stage.until.met(self._progress.reached(self._crew.kernel.clock.monotonic()))
+
+    def _take(self, message: Heard) -> None:
+        match message:
+            case Pulse(pool, samples, steps, loss) if pool == self._stage.name:
+                self._samples += samples
+                self._steps += steps
+                if samples:
+                    self._recent.append((loss, samples))
+                if self._crew.at - self._told >= TELL:
+                    self._tell_progress()
+            case UnitDone(pool, unit, rows) if pool == self._stage.name:
+                self._units += 1
+                self._progress.finished(unit, rows)
+            case UnitDone(pool, _, _, _, figures) if pool == self._evaluator:
+                self._report(figures, final=False)
+            case _:
+                pass
+
+    def _tell_progress(self) -> None:
+        self._told = self._crew.at
+        epochs = self._stage.until.most_epochs()
+        self._crew.bus.publish(
+            events.StageProgress(
+                at=self._told,
+                stage=self._stage.name,
+                done=self._units,
+                total=0 if epochs is None else epochs * self._blocks,
+                rows=self._samples_learnt(),
+            )
+        )
+
+    def _samples_learnt(self) -> int:
+        """What the ledgers of finished units say, or the workers' beats where they are ahead of that."""
+        return max(self._samples, self._progress.reached(self._began).samples)
+
+    def _train_loss(self) -> float:
+        samples = sum(count for _, count in self._recent)
+        return sum(loss for loss, _ in self._recent) / samples if samples else float("nan")
+
+    async def _evaluate_in_time(self) -> None:
+        """Ask for an evaluation where the last one is done, its time has come, and there is something new to see."""
+        now = self._crew.kernel.clock.monotonic()
+        due = now - self._asked_at >= self._stage.evaluate and self._samples > self._asked_samples
+        if self._tested and due and self._measured == self._asked:
+            await self._ask_evaluation(now)
+
+    async def _ask_evaluation(self, now: float) -> None:
+        self._asked += 1
+        self._asked_at, self._asked_samples = now, self._samples
+        await self._crew.scheduler.ask(Steer(Allow(self._evaluator, self._asked)))
+
+    async def _measure_final(self) -> None:
+        """One more evaluation, begun after the last step; one that is under way is waited for first."""
+        async with aclosing(heard(self._mailbox)) as messages:
+            if self._measured == self._asked:
+                await self._ask_evaluation(self._crew.kernel.clock.monotonic())
+                last = self._asked
+            else:
+                last = self._asked + 1
+            async for message in messages:
+                if not isinstance(message, UnitDone) or message.pool != self._evaluator:
+                    continue
+                self._report(message.figures, final=self._measured + 1 == last)
+                if self._measured == last:
+                    return
+                await self._ask_evaluation(self._crew.kernel.clock.monotonic())
+
+    def _report(self, figures: dict[str, float], *, final: bool) -> None:
+        self._measured += 1
+        self._progress.evaluated(figures["loss"])
+        self._loss = events.LossReported(
+            at=self._crew.at,
+            stage=self._stage.name,
+            loss=figures["loss"],
+            auc=figures["auc"],
+            accuracy=figures["accuracy"],
+            train_loss=self._train_loss(),
+            samples=self._samples_learnt() if final else self._asked_samples,
+            seconds=self.seconds,
+            final=final,
+        )
+        self._crew.bus.publish(self._loss)

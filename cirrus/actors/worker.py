@@ -1,0 +1,179 @@
+"""A worker's life: hello, leases, units, goodbye. It is stateless and makes outbound connections only.
+
+Killed at any moment it loses nothing: its units are leased again, and the shards know how far each of them got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
+
+from cirrus.actors.control import FROM_WORKER, TO_WORKER
+from cirrus.actors.jobs import Bench, Job
+from cirrus.actors.kernel import Kernel
+from cirrus.actors.mailbox import Mailbox
+from cirrus.actors.standing import Standing
+from cirrus.clock import Clock
+from cirrus.cloud.base import Assignment
+from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
+from cirrus.core.slots import Leave
+from cirrus.errors import Closed, InputError, WireError
+from cirrus.store.opening import open_store
+
+BEAT = 0.5
+LONGEST_DETAIL = 8192
+MARGIN = 0.05  # of the timeout, at most 10 s: the time to hand back and leave before the provider ends the worker
+
+OpenJob = Callable[[Bench, str], Awaitable[Job]]
+
+
+class Line:
+    """The worker's connection to the control actor: leases come in, everything else is in ``standing``."""
+
+    def __init__(self, socket: ClientWebSocketResponse, standing: Standing) -> None:
+        self._socket = socket
+        self._standing = standing
+        self._leases: Mailbox[Lease] = Mailbox()
+        self._unread: list[Lease] = []
+        self.job: Job | None = None
+
+    async def say(self, message: FromWorker) -> None:
+        """Send a message; a broken connection shows in ``standing``."""
+        try:
+            await self._socket.send_bytes(FROM_WORKER.encode(message))
+        except (ConnectionError, ClientError):
+            self.end("lost", "the connection to the control actor is gone")
+
+    async def welcome(self) -> Welcome | None:
+        """The answer to hello; ``None``: the worker is not wanted."""
+        message = await self._socket.receive()
+        if message.type is not WSMsgType.BINARY:
+            return None
+        answer = TO_WORKER.decode(message.data)
+        return answer if isinstance(answer, Welcome) else None
+
+    async def lease(self) -> Lease | None:
+        """The next lease; ``None`` once the worker is to leave."""
+        try:
+            return await self._leases.get()
+        except Closed:
+            return None
+
+    async def listen(self) -> None:
+        """Take in what the control actor says until the connection ends."""
+        async for message in self._socket:
+            if message.type is not WSMsgType.BINARY:
+                break
+            self._hear(TO_WORKER.decode(message.data))
+        self.end("lost", "the connection to the control actor is gone")
+
+    def end(self, kind: Leave, detail: str) -> None:
+        """Leave for this reason unless there is one already, and take no more leases."""
+        self._standing.leave(kind, detail)
+        self._unread.extend(self._leases.close())
+
+    def unread(self) -> tuple[Lease, ...]:
+        """Leases that were granted and never begun."""
+        self._unread.extend(self._leases.close())
+        return tuple(self._unread)
+
+    def _hear(self, message: Welcome | Lease | Order) -> None:
+        match message:
+            case Lease() if not self._leases.closed:
+                if self.job is not None:
+                    self.job.expect(message)
+                self._leases.put_nowait(message)
+            case Lease():
+                self._unread.append(message)
+            case Order(kind, reason):
+                self.end("lost" if kind == "leave" else "drained", reason)
+            case Welcome():
+                raise WireError("welcome was said before")
+
+
+class Worker:
+    """One worker from its assignment to its end."""
+
+    def __init__(self, assignment: Assignment, clock: Clock, open_job: OpenJob) -> None:
+        self._assignment = assignment
+        self._clock = clock
+        self._open_job = open_job
+        margin = min(10.0, MARGIN * assignment.timeout)
+        self._standing = Standing(clock, clock.monotonic() + assignment.timeout - margin)
+        self._line: Line | None = None
+
+    def leave(self, kind: Leave, detail: str) -> None:
+        """Hand back what is leased and end soon."""
+        self._standing.leave(kind, detail)
+        if self._line is not None:
+            self._line.end(kind, detail)
+
+    async def run(self) -> None:
+        """Work until there is nothing left to do, or the worker is to leave."""
+        async with Kernel(self._clock) as kernel, ClientSession() as session:
+            socket = await session.ws_connect(
+                f"{self._assignment.shards[0]}/control",
+                headers={"Authorization": f"Bearer {self._assignment.token}"},
+                compress=0,
+                heartbeat=20.0,
+            )
+            line = self._line = Line(socket, self._standing)
+            await line.say(Hello(os.getpid()))
+            welcome = await line.welcome()
+            if welcome is not None:
+                kernel.task(line.listen(), name="line")
+                kernel.task(self._beat(line), name="beat")
+                await line.say(await self._work(line, session, welcome))
+            await socket.close()
+
+    async def _work(self, line: Line, session: ClientSession, welcome: Welcome) -> Bye:
+        """Everything between hello and goodbye; whatever goes wrong is said in the goodbye."""
+        store = open_store(self._assignment.store)
+        try:
+            async with Kernel(self._clock) as kernel:
+                bench = Bench(self._assignment, kernel, session, store, self._standing)
+                line.job = await self._open_job(bench, welcome.work)
+                async with contextlib.AsyncExitStack() as stack:
+                    stack.push_async_callback(line.job.close)
+                    await self._lease_and_do(line, line.job)
+        except MemoryError as error:
+            return Bye("memory", f"{type(error).__name__}: {error}")
+        except InputError as error:
+            await line.say(Objected(error.name, error.problem, error.line, error.column))
+            return Bye("failed", str(error))
+        except Exception:  # noqa: BLE001  the border: a kernel of somebody else's may raise anything
+            return Bye("failed", traceback.format_exc()[-LONGEST_DETAIL:])
+        finally:
+            await store.close()
+        leaving = self._standing.leaving
+        return Bye("idle", "") if leaving is None else Bye(leaving.kind, leaving.detail)
+
+    async def _lease_and_do(self, line: Line, job: Job) -> None:
+        await line.say(Ask(job.holds))
+        while self._standing.leaving is None and (lease := await line.lease()) is not None:
+            if self._standing.leaving is not None:
+                await line.say(Back(lease.unit, lease.lease))
+                break
+            await line.say(await job.do(lease))
+            await line.say(Ask(job.holds))
+        for lease in line.unread():
+            await line.say(Back(lease.unit, lease.lease))
+
+    async def _beat(self, line: Line) -> None:
+        while True:
+            await self._clock.sleep(BEAT)
+            await line.say(Beat(resident()) if line.job is None else line.job.beat())
+            if self._standing.leaving is not None:
+                line.end("drained", "")
+
+
+def resident() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,86 @@
+"""``cirrus demo``: made-up click data with a known optimum, prepared and learnt from by local workers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from cirrus import checks
+from cirrus.clock import Clock, SystemClock
+from cirrus.cli.output import print_json, print_table
+from cirrus.cli.running import follow
+from cirrus.cloud.places import local
+from cirrus.models import LogisticRegression
+from cirrus.optimizers import Adagrad
+from cirrus.pipeline import Pipeline, Prepare, Train
+from cirrus.results import Result
+from cirrus.sources import criteo
+from cirrus.steps import Bucket, Hash, every
+from cirrus.testing.data import criteo_like
+from cirrus.until import epochs
+
+FOLD = 5  # one row in so many is a test row
+
+
+def demo_pipeline(path: str) -> Pipeline:
+    """What the demo runs on the rows of ``path``."""
+    return Pipeline(
+        name="demo",
+        data=criteo(path),
+        stages=(
+            Prepare(steps=(Bucket(), Hash(bits=18)), test=every(FOLD, at=FOLD - 1), workers=2),
+            Train(
+                model=LogisticRegression(l2=1e-6), optimizer=Adagrad(rate=0.05), minibatch=100, until=epochs(2), workers=4
+            ),
+        ),
+    )
+
+
+async def demo(arguments: Namespace) -> None:
+    """Make the data, run the pipeline, and report what was reached beside what can be reached."""
+    checks.integer("--rows", arguments.rows, 1000, 100_000_000)
+    clock: Clock = SystemClock()
+    began = clock.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cirrus-demo-") as folder:
+        path = Path(folder) / "clicks.tsv"
+        if not arguments.json:
+            print(f"making {arguments.rows:,} rows of click data", file=sys.stderr)
+        truth = await asyncio.to_thread(criteo_like, path, arguments.rows, arguments.seed)
+        optimum = await asyncio.to_thread(truth.loss_of_truth, lambda numbers: numbers % FOLD == FOLD - 1)
+        result = await follow(demo_pipeline(str(path)), local(arguments.store), quiet=arguments.json)
+    report(result, optimum, clock.monotonic() - began, as_json=arguments.json)
+
+
+def report(result: Result, optimum: float, seconds: float, *, as_json: bool) -> None:
+    """Print what the demo found."""
+    prepared, trained = result.metrics["prepare"], result.metrics["train"]
+    if as_json:
+        print_json(
+            {
+                "run_id": result.run_id,
+                "rows": int(prepared["rows_in"]),
+                "log_loss": trained["log_loss"],
+                "optimum": optimum,
+                "auc": trained["auc"],
+                "samples_per_second": trained["samples_per_second"],
+                "seconds": seconds,
+                "dollars": result.cost.dollars,
+            }
+        )
+        return
+    print_table(
+        [
+            ("run", result.run_id),
+            ("rows in", f"{int(prepared['rows_in']):,}"),
+            ("rows out", f"{int(prepared['train']):,} to train on, {int(prepared['test']):,} to test on"),
+            ("test log loss", f"{trained['log_loss']:.4f}; the best that is possible on these rows is {optimum:.4f}"),
+            ("AUC", f"{trained['auc']:.4f}"),
+            ("samples per second", f"{trained['samples_per_second']:,.0f}"),
+            ("workers", f"{result.cost.invocations} started, {result.cost.worker_seconds:.1f} s altogether"),
+            ("cost", f"{result.cost.dollars:.4f} dollars"),
+            ("seconds", f"{seconds:.1f}"),
+        ]
+    )

@@ -1,0 +1,70 @@
+"""Pipelines in files: ``FILE[:NAME]``, and settings that the command line changes."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from cirrus.errors import PipelineError
+from cirrus.pipeline import Pipeline, Stage
+
+S = TypeVar("S")
+
+
+def load_pipeline(where: str) -> Pipeline:
+    """The pipeline ``NAME`` (default ``pipeline``) of a Python file, which is executed."""
+    file, _, name = where.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise PipelineError("FILE", file, "a Python file that defines a Pipeline")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise PipelineError("FILE", file, "a file whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.absolute()))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name or "pipeline", None)
+    if not isinstance(found, Pipeline):
+        raise PipelineError("NAME", name or "pipeline", f"the name of a Pipeline in {file}")
+    return found
+
+
+def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
+    """The pipeline with ``stage.field=value`` set, such as ``train.optimizer.rate=0.05``; values are Python literals."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        stage, dot, fields = path.partition(".")
+        names = [one.name for one in pipeline.stages]
+        if not equals or not dot or stage not in names:
+            raise PipelineError("--set", setting, f"stage.field=value with one of the stages {', '.join(names)}")
+        stages: list[Stage] = [
+            _replaced(one, fields.split("."), _value(text), setting) if one.name == stage else one
+            for one in pipeline.stages
+        ]
+        pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
+    return pipeline
+
+
+def _replaced(value: S, path: list[str], given: object, setting: str) -> S:
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise PipelineError("--set", setting, "the name of a field")
+    names = [one.name for one in dataclasses.fields(value)]
+    if path[0] not in names:
+        raise PipelineError("--set", setting, f"one of the fields {', '.join(names)}")
+    inner = given if len(path) == 1 else _replaced(getattr(value, path[0]), path[1:], given, setting)
+    made: S = dataclasses.replace(value, **{path[0]: inner})
+    return made
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

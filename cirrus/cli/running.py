@@ -1,0 +1,48 @@
+"""``cirrus run``: a pipeline from a file, shown while it goes on, summed up at its end."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+
+from cirrus.cli.files import changed, load_pipeline
+from cirrus.cli.output import print_json, print_table
+from cirrus.cli.show import choose
+from cirrus.cloud.places import Local, local
+from cirrus.pipeline import Pipeline
+from cirrus.results import Result
+from cirrus.run import start
+
+
+async def follow(pipeline: Pipeline, place: Local, *, quiet: bool) -> Result:
+    """Run a pipeline and show it on standard error meanwhile."""
+    show = choose(as_json=quiet)
+    async with start(pipeline, on=place) as run:
+        await show.follow(run.events())
+        return await run.result()
+
+
+async def run_file(arguments: Namespace) -> None:
+    """Run the pipeline of a file."""
+    pipeline = changed(load_pipeline(arguments.file), arguments.set)
+    result = await follow(pipeline, local(arguments.store), quiet=arguments.json)
+    if arguments.json:
+        print_json(summary(result))
+    else:
+        print_result(result)
+
+
+def summary(result: Result) -> dict[str, object]:
+    """A result as plain values."""
+    return {"run_id": result.run_id, "metrics": dict(result.metrics), "cost": asdict(result.cost)}
+
+
+def print_result(result: Result) -> None:
+    """A result for people."""
+    rows = [("run", result.run_id)]
+    for stage, metrics in result.metrics.items():
+        rows += [(f"{stage} {name.replace('_', ' ')}", f"{value:,.6g}") for name, value in metrics.items()]
+    cost = result.cost
+    rows.append(("workers", f"{cost.invocations} started, {cost.worker_seconds:.1f} s altogether"))
+    rows.append(("cost", f"{cost.dollars:.4f} dollars"))
+    print_table(rows)

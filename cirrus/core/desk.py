@@ -1,0 +1,274 @@
+"""The control desk of a run: who fills which slot, who holds which unit, and what everybody is told.
+
+Pure: events in, commands out. The desk sits in shard 0, so that workers and driver only ever connect outwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from cirrus.core import leases as units
+from cirrus.core.ids import WorkerId
+from cirrus.core.messages import (
+    Allow,
+    Ask,
+    Back,
+    Beat,
+    Bye,
+    ClosePool,
+    Done,
+    Drain,
+    Expect,
+    Fence,
+    FromDriver,
+    FromWorker,
+    Hello,
+    Lease,
+    Limit,
+    Objected,
+    Objection,
+    OpenPool,
+    Order,
+    PoolDone,
+    Pulse,
+    ToDriver,
+    ToWorker,
+    UnitDone,
+    Welcome,
+    WorkerLeft,
+    WorkerSeen,
+)
+from cirrus.core.slots import Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """A worker's message has arrived."""
+
+    at: float
+    worker: WorkerId
+    message: FromWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A worker's connection is gone."""
+
+    at: float
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The driver's message has arrived."""
+
+    at: float
+    message: FromDriver
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes."""
+
+    at: float
+
+
+DeskEvent = Spoke | Dropped | Ordered | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send this to a worker."""
+
+    worker: WorkerId
+    message: ToWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Send this to the driver."""
+
+    message: ToDriver
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close a worker's connection after what was sent to it."""
+
+    worker: WorkerId
+
+
+DeskCommand = Tell | Report | Disconnect
+
+
+@dataclass(slots=True)
+class _Pool:
+    name: str
+    work: str
+    leases: units.Leases
+    expected: dict[int, int] = field(default_factory=dict)
+    present: set[WorkerId] = field(default_factory=set)
+    finishing: dict[tuple[int, int], Done] = field(default_factory=dict)
+    samples: int = 0
+    steps: int = 0
+    loss: float = 0.0
+    memory: int = 0
+
+
+class Desk:
+    """Decides for all pools of a run; see ``handle``."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, _Pool] = {}
+
+    def handle(self, event: DeskEvent) -> tuple[DeskCommand, ...]:
+        """What must be sent, and who must be cut off, because of this event."""
+        match event:
+            case Spoke(at, worker, message):
+                return self._spoke(at, worker, message)
+            case Dropped(at, worker):
+                return self._left(at, worker, "lost", "the connection is gone")
+            case Ordered(at, message):
+                return self._ordered(at, message)
+            case Tick(at):
+                return tuple(command for pool in self._pools.values() for command in self._tick(at, pool))
+            case _:
+                assert_never(event)
+
+    def _spoke(  # noqa: C901, PLR0911  one arm a message
+        self, at: float, worker: WorkerId, message: FromWorker
+    ) -> tuple[DeskCommand, ...]:
+        if isinstance(message, Hello):
+            return self._hello(worker, message)
+        pool = self._pools.get(worker.pool)
+        if pool is None or worker not in pool.present:
+            return _sent_away(worker, "this attempt is over")
+        match message:
+            case Ask(count):
+                return self._leased(at, pool, units.Asked(at, worker, count))
+            case Beat():
+                return self._beat(at, pool, worker, message)
+            case Done(unit, lease):
+                pool.finishing[unit, lease] = message
+                return self._leased(at, pool, units.Finished(at, worker, unit, lease))
+            case Back(unit, lease):
+                return self._leased(at, pool, units.Returned(at, worker, unit, lease))
+            case Bye(kind, detail):
+                return (*self._left(at, worker, kind, detail), Disconnect(worker))
+            case Objected(name, problem, line, column):
+                return (Report(Objection(pool.name, name, problem, line, column)),)
+            case _:
+                assert_never(message)
+
+    def _hello(self, worker: WorkerId, hello: Hello) -> tuple[DeskCommand, ...]:
+        pool = self._pools.get(worker.pool)
+        if pool is None:
+            return _sent_away(worker, "nothing is to be done here")
+        if pool.expected.get(worker.slot) != worker.attempt:
+            return _sent_away(worker, "another attempt fills this slot")
+        if worker in pool.present:
+            return _sent_away(worker, "this attempt is here already")
+        pool.present.add(worker)
+        return Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid))
+
+    def _beat(self, at: float, pool: _Pool, worker: WorkerId, beat: Beat) -> tuple[DeskCommand, ...]:
+        pool.samples += beat.samples
+        pool.steps += beat.steps
+        pool.loss += beat.loss
+        pool.memory = max(pool.memory, beat.memory)
+        return self._leased(at, pool, units.Beat(at, worker))
+
+    def _left(self, at: float, worker: WorkerId, kind: Leave, detail: str) -> tuple[DeskCommand, ...]:
+        pool = self._pools.get(worker.pool)
+        if pool is None or worker not in pool.present:
+            return ()
+        pool.present.remove(worker)
+        left = Report(WorkerLeft(worker, kind, detail))
+        return (left, *self._leased(at, pool, units.Gone(at, worker)))
+
+    def _ordered(  # noqa: C901, PLR0911  one arm a message
+        self, at: float, message: FromDriver
+    ) -> tuple[DeskCommand, ...]:
+        match message:
+            case OpenPool(name, work, total, staleness, timeout):
+                self._pools[name] = _Pool(name, work, units.Leases(total, staleness, timeout))
+                return ()
+            case Expect(worker):
+                pool = self._pools.get(worker.pool)
+                if pool is not None:
+                    pool.expected[worker.slot] = worker.attempt
+                return ()
+            case Fence(worker, reason):
+                return self._fence(at, worker, reason)
+            case Drain(worker, reason):
+                pool = self._pools.get(worker.pool)
+                here = pool is not None and worker in pool.present
+                return (Tell(worker, Order("drain", reason)),) if here else ()
+            case ClosePool(name):
+                pool = self._pools.pop(name, None)
+                present = sorted(pool.present) if pool is not None else ()
+                return tuple(command for worker in present for command in _sent_away(worker, "the work is done"))
+            case Limit(name, total):
+                return self._bounded(at, name, units.Limited(at, total))
+            case Allow(name, below):
+                return self._bounded(at, name, units.Allowed(at, below))
+            case _:
+                assert_never(message)
+
+    def _fence(self, at: float, worker: WorkerId, reason: str) -> tuple[DeskCommand, ...]:
+        pool = self._pools.get(worker.pool)
+        if pool is None:
+            return ()
+        if pool.expected.get(worker.slot, 0) <= worker.attempt:
+            pool.expected.pop(worker.slot, None)
+        ghosts = [one for one in pool.present if one.slot == worker.slot and one.attempt <= worker.attempt]
+        commands: list[DeskCommand] = []
+        for ghost in ghosts:
+            pool.present.remove(ghost)
+            commands += [*_sent_away(ghost, reason), *self._leased(at, pool, units.Gone(at, ghost))]
+        return tuple(commands)
+
+    def _bounded(self, at: float, name: str, event: units.LeaseEvent) -> tuple[DeskCommand, ...]:
+        pool = self._pools.get(name)
+        return () if pool is None else self._leased(at, pool, event)
+
+    def _tick(self, at: float, pool: _Pool) -> tuple[DeskCommand, ...]:
+        commands = self._leased(at, pool, units.Tick(at))
+        if not (pool.steps or pool.memory):
+            return commands
+        pulse = Pulse(pool.name, pool.samples, pool.steps, pool.loss, pool.memory)
+        pool.samples, pool.steps, pool.loss, pool.memory = 0, 0, 0.0, 0
+        return (*commands, Report(pulse))
+
+    def _leased(self, at: float, pool: _Pool, event: units.LeaseEvent) -> tuple[DeskCommand, ...]:
+        """Tell the lease machine, and carry out what it says."""
+        commands: list[DeskCommand] = []
+        found = pool.leases.handle(event)
+        if isinstance(event, units.Finished):
+            done = pool.finishing.pop((event.unit, event.lease))
+            if not any(isinstance(command, units.Ignored) for command in found):
+                commands.append(Report(UnitDone(pool.name, done.unit, done.rows, done.output, done.figures)))
+        for command in found:
+            commands += self._carried_out(at, pool, command)
+        return tuple(commands)
+
+    def _carried_out(self, at: float, pool: _Pool, command: units.LeaseCommand) -> tuple[DeskCommand, ...]:
+        match command:
+            case units.Granted(worker, unit, lease):
+                return (Tell(worker, Lease(unit, lease)),)
+            case units.Expired(worker):
+                gone = self._left(at, worker, "lost", "nothing was heard of it for too long")
+                return (*gone, *_sent_away(worker, "nothing was heard of you for too long"))
+            case units.Completed():
+                return (Report(PoolDone(pool.name)),)
+            case units.Ignored() | units.Exhausted():
+                # Who has nothing left to do stays: should another worker die, its units are there to be taken over.
+                return ()
+            case _:
+                assert_never(command)
+
+
+def _sent_away(worker: WorkerId, reason: str) -> tuple[DeskCommand, ...]:
+    return Tell(worker, Order("leave", reason)), Disconnect(worker)
+

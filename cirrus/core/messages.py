@@ -1,0 +1,223 @@
+"""What workers, the control actor and the driver say to each other: three closed unions of frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cirrus.core.ids import WorkerId
+from cirrus.core.slots import Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker's first words; who it is stands in its token."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The worker would like to hold ``count`` leases."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The worker lives. ``samples`` and ``loss`` (their sum) are what it learnt from since its last beat."""
+
+    memory: int
+    samples: int = 0
+    steps: int = 0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A unit is finished: rows that went through, the key of what was written, and figures such as a test loss."""
+
+    unit: int
+    lease: int
+    rows: int
+    output: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A unit that is not finished is handed back; somebody else goes on with it."""
+
+    unit: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The worker leaves, and why; ``detail`` holds the traceback where it failed."""
+
+    kind: Leave
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Objected:
+    """The input is not what the pipeline says it is: trying again would not help."""
+
+    name: str
+    problem: str
+    line: int
+    column: str
+
+
+FromWorker = Hello | Ask | Beat | Done | Back | Bye | Objected
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The worker fills its slot; ``work`` is the key of the object that describes what to do."""
+
+    work: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The worker may do this unit; ``lease`` goes with everything that it writes for it."""
+
+    unit: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The worker is to hand back its units and leave (``drain``), or just to leave, for it is fenced (``leave``)."""
+
+    kind: Literal["drain", "leave"]
+    reason: str
+
+
+ToWorker = Welcome | Lease | Order
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPool:
+    """Workers of this pool may lease units up to ``total`` (``None``: no end yet) to do what ``work`` describes.
+
+    No unit is granted that is ``staleness`` or more beyond the smallest unfinished one. A worker that is not heard of
+    for ``timeout`` seconds loses its leases.
+    """
+
+    pool: str
+    work: str
+    total: int | None
+    staleness: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """No unit of ``total`` or above is granted in this pool; what is open below is still finished."""
+
+    pool: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Units below ``below`` may be granted now; a pool without this message knows no such limit."""
+
+    pool: str
+    below: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """From now on this attempt, and no other, may fill its slot."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Refuse this attempt and all before it: whoever speaks for them is sent away."""
+
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Tell this worker to hand back its units and leave."""
+
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePool:
+    """Nothing more is done in this pool: its workers are told to leave."""
+
+    pool: str
+
+
+FromDriver = OpenPool | Limit | Allow | Expect | Fence | Drain | ClosePool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker has filled its slot."""
+
+    worker: WorkerId
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeft:
+    """A worker said why it leaves, or its connection is gone (``lost``)."""
+
+    worker: WorkerId
+    kind: Leave
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDone:
+    """A unit was finished under its newest lease, once."""
+
+    pool: str
+    unit: int
+    rows: int
+    output: str
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDone:
+    """All units of the pool are finished."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What the workers of a pool did since the last pulse; ``memory`` is the largest one's resident size in bytes."""
+
+    pool: str
+    samples: int
+    steps: int
+    loss: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A worker found that the input is not what the pipeline says it is."""
+
+    pool: str
+    name: str
+    problem: str
+    line: int
+    column: str
+
+
+ToDriver = WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection

@@ -1,0 +1,34 @@
+"""What a run has come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cirrus.core.cost import Cost
+from cirrus.errors import RunError
+from cirrus.events import LossReported
+from cirrus.trained import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished run: its id, the figures of each stage by name, what it cost, and the evaluations on the way.
+
+    ``metrics["train"]`` has ``log_loss``, ``auc``, ``accuracy`` (where there were test rows), ``train_loss``,
+    ``samples``, ``steps``, ``seconds`` and ``samples_per_second``; ``metrics["prepare"]`` has ``rows_in``, ``skipped``,
+    ``train``, ``test``, ``features`` and ``seconds``.
+    """
+
+    run_id: str
+    metrics: Mapping[str, Mapping[str, float]]
+    cost: Cost
+    history: tuple[LossReported, ...]
+    trained: Model | None = field(default=None, repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The model of the last training stage; ``RunError`` where the pipeline has none."""
+        if self.trained is None:
+            raise RunError("the pipeline has no training stage, so there is no model")
+        return self.trained

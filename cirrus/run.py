@@ -1,0 +1,139 @@
+"""Running a pipeline: ``run`` from beginning to end, ``start`` to watch and steer it while it goes on.
+
+Both work inside any running event loop and leave nothing behind: no task, process, socket, thread or handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cirrus import checks, events
+from cirrus.actors.bus import EventBus
+from cirrus.actors.kernel import Kernel, Task
+from cirrus.clock import SystemClock
+from cirrus.cloud.places import Local, local
+from cirrus.core.cost import Cost
+from cirrus.driver import Driver, WorkerView
+from cirrus.errors import Killed
+from cirrus.pipeline import Pipeline
+from cirrus.results import Result
+
+
+class Run:
+    """A run that goes on; made by ``start``."""
+
+    def __init__(self, kernel: Kernel, driver: Driver, bus: EventBus) -> None:
+        self._driver = driver
+        self._bus = bus
+        self._outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._killed: Killed | None = None
+        self._heard = False
+        self._task: Task[None] = kernel.task(self._drive(), name="run")
+
+    @property
+    def run_id(self) -> str:
+        """The run's name in its store."""
+        return self._driver.run_id
+
+    @property
+    def workers(self) -> tuple[WorkerView, ...]:
+        """Every worker that there may be now."""
+        return self._driver.workers
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent until now, and what is being spent."""
+        return self._driver.cost
+
+    def events(self) -> AsyncIterator[events.Event]:
+        """Everything that happens, from the beginning of the run to its end."""
+        return self._bus.subscribe()
+
+    async def scale(self, stage: str, workers: int) -> None:
+        """Wish for another number of workers of a stage; the pool follows, up or down, to 0 and back."""
+        await self._driver.scale(stage, workers)
+
+    async def kill(self, *, stage: str | None = None, reason: str = "by order") -> None:
+        """End the run, or end it because one of its stages is not wanted; returns when nothing is left running."""
+        if stage is not None:
+            checks.one_of("stage", stage, tuple(one.name for one in self._driver.pipeline.stages))
+        if not self._outcome.done() and self._killed is None:
+            self._killed = Killed(f"run {self.run_id!r}" if stage is None else f"stage {stage!r}", reason)
+            self._driver.ending = "killed"
+        await self._task.cancel()
+        self._conclude()
+
+    async def result(self) -> Result:
+        """Wait for the end; what ended the run early is raised: ``Killed``, ``StageFailed``, ``BudgetExceeded``..."""
+        self._heard = True
+        return await asyncio.shield(self._outcome)
+
+    async def ended(self) -> None:
+        """Wait until nothing of the run is left running, however it ended."""
+        await asyncio.wait((self._outcome,))
+
+    @property
+    def unheard(self) -> BaseException | None:
+        """What ended the run early, unless somebody was told by ``result``, or ordered it by ``kill``."""
+        if not self._outcome.done() or self._outcome.cancelled():
+            return None
+        error = self._outcome.exception()
+        return None if self._heard or error is self._killed else error
+
+    async def _drive(self) -> None:
+        try:
+            result = await self._driver.drive()
+        except asyncio.CancelledError:
+            self._conclude()
+            raise
+        except Exception as error:  # noqa: BLE001  the border: whoever waits for the result hears of it
+            self._driver.finished("failed", str(error))
+            self._outcome.set_exception(error)
+        else:
+            self._driver.finished("done", "")
+            self._outcome.set_result(result)
+
+    def _conclude(self) -> None:
+        """Settle the outcome of a run that was ended before its time."""
+        if self._outcome.done():
+            return
+        if self._killed is not None:
+            self._driver.finished("killed", self._killed.reason)
+            self._outcome.set_exception(self._killed)
+        else:
+            self._driver.finished("parked", "its task was cancelled")
+            self._outcome.cancel()
+
+
+@asynccontextmanager
+async def start(pipeline: Pipeline, *, on: Local | None = None) -> AsyncIterator[Run]:
+    """Start a run and steer it inside the block; leaving the block waits for the run's end.
+
+    A run that fails raises its error at the block's end, unless ``result`` has raised it inside. An exception inside
+    the block ends the run and comes through as itself; so does cancellation.
+    """
+    checks.instance("pipeline", pipeline, Pipeline, "a Pipeline")
+    place = local() if on is None else on
+    checks.instance("on", place, Local, "cirrus.local(...)")
+    clock = SystemClock()
+    bus = EventBus()
+    async with Kernel(clock) as kernel:
+        going = Run(kernel, Driver(pipeline, place, clock, bus), bus)
+        yield going
+        await going.ended()
+    error = going.unheard
+    if error is not None:
+        raise error
+
+
+async def run(pipeline: Pipeline, *, on: Local | None = None) -> Result:
+    """Run a pipeline to its end; cancelling the task leaves nothing running."""
+    async with start(pipeline, on=on) as going:
+        return await going.result()
+
+
+def run_sync(pipeline: Pipeline, *, on: Local | None = None) -> Result:
+    """``run`` for plain scripts, where no event loop is running."""
+    return asyncio.run(run(pipeline, on=on))
