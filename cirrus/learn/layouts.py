@@ -62,11 +62,11 @@ def first_line(head: bytes) -> bytes:
 def csv_table(data: bytes, delimiter: str, width: int) -> Table:
     """Whole lines cut into fields, with quotes taken off and nothing said about wrong lines."""
     text = Text.of(data)
-    buffer, places = text.buffer, marks(text.buffer, ord(delimiter))
-    if b'"' in data:
-        bare = unquote(buffer, places)
-        buffer, places = bare.buffer, bare.places
-    return table(buffer, places, width, len(text.starts))
+    places = marks(text.buffer, ord(delimiter))
+    if b'"' not in data:
+        return table(text.buffer, places, width, len(text.starts))
+    bare = unquote(text.buffer, places)
+    return table(bare.buffer, bare.places, width, len(text.starts), text.filled())
 
 
 def _first_lines(data: bytes) -> bytes:

@@ -39,6 +39,11 @@ class Text:
             buffer = buffer[kept]
         return Text(buffer, starts)
 
+    def filled(self) -> Flags:
+        """A flag on each line that is not blank."""
+        breaks = np.flatnonzero(self.buffer == LINE_END)
+        return breaks > _begins(breaks)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -71,8 +76,11 @@ def marks(buffer: Octets, delimiter: int) -> Whole:
     return np.flatnonzero(found)
 
 
-def table(buffer: Octets, places: Whole, width: int, lines: int) -> Table:
-    """Cut ``lines`` lines at the marks ``places`` into ``width`` fields each."""
+def table(buffer: Octets, places: Whole, width: int, lines: int, filled: Flags | None = None) -> Table:
+    """Cut ``lines`` lines at the marks ``places`` into ``width`` fields each.
+
+    ``filled`` flags the lines that are not blank, where the buffer itself does not tell.
+    """
     if width > 1 and len(places) == width * lines:
         grid = places.reshape(lines, width)
         breaks = grid[:, -1]
@@ -80,7 +88,7 @@ def table(buffer: Octets, places: Whole, width: int, lines: int) -> Table:
             every = np.arange(lines)
             none = np.empty(0, np.int64)
             return Table(buffer, grid, _begins(breaks), every, every, none, none)
-    return _uneven(buffer, places, width)
+    return _uneven(buffer, places, width, filled)
 
 
 def _begins(breaks: Whole) -> Whole:
@@ -91,13 +99,13 @@ def _begins(breaks: Whole) -> Whole:
     return begins
 
 
-def _uneven(buffer: Octets, places: Whole, width: int) -> Table:
+def _uneven(buffer: Octets, places: Whole, width: int, filled: Flags | None) -> Table:
     """The same where lines are blank or have differing numbers of fields."""
     ends = np.flatnonzero(buffer[places] == LINE_END)
     breaks = places[ends]
     begins = _begins(breaks)
     counts = np.diff(ends, prepend=-1)
-    filled: Flags = breaks > begins
+    filled = breaks > begins if filled is None else filled
     good: Flags = filled & (counts == width)
     grid = places[np.repeat(good, counts)].reshape(-1, width)
     number = np.cumsum(filled) - 1

@@ -41,7 +41,7 @@ class CsvParser:
         names = self.source.names or ()
         if b'"' in chunk:
             bare = unquote(text.buffer, places)
-            cut = table(bare.buffer, bare.places, len(names), len(text.starts))
+            cut = table(bare.buffer, bare.places, len(names), len(text.starts), text.filled())
             faults = Faults(len(cut.lines))
             faults.note(_rows(cut, bare.open_lines), "", lambda _: OPEN)
             faults.note(_rows(cut, bare.stray_lines), "", lambda _: STRAY)
