@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,7 +48,11 @@ class Gradient:
 
 
 class Kernel(Protocol):
-    """A model's arithmetic. Kernels hold no weights and are made as ``Kernel(spec, features, optimizer)``."""
+    """A model's arithmetic. Kernels hold no weights and are made as ``Kernel(spec, features, optimizer)``.
+
+    Derive yours from this class: ``batches`` is then there already, and worth replacing only where something can be
+    done once for a block that would else be done for each of its minibatches.
+    """
 
     def tables(self) -> tuple[TableSpec, ...]:
         """The matrices that the model consists of, the same on every call."""
@@ -56,6 +61,14 @@ class Kernel(Protocol):
     def batch(self, rows: Rows, number: int) -> Batch:
         """Find the table rows that a minibatch needs; a pure function."""
         ...
+
+    def batches(self, rows: Rows, size: int, first: int = 0, number: int = 0) -> Iterator[Batch]:
+        """The block's minibatches of ``size`` rows (the last may be smaller), each made when it is asked for.
+
+        The ``k``-th, counted from 0, has number ``number + k`` and equals ``batch`` of its rows; begins with ``first``.
+        """
+        for step in range(first, -(-len(rows) // size)):
+            yield self.batch(rows.slice(step * size, min((step + 1) * size, len(rows))), number + step)
 
     def gradient(self, batch: Batch, tables: tuple[Floats, ...]) -> Gradient:
         """The loss and its mean gradient; ``tables[t]`` has shape (len(keys[t]), width)."""

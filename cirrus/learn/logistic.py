@@ -1,0 +1,67 @@
+"""Sparse logistic regression: log loss of margins ``x.w + intercept`` and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.special import expit, log_expit
+
+from cirrus.learn.base import Batch, Gradient, Kernel, TableSpec
+from cirrus.learn.localise import Localiser, compact
+from cirrus.learn.rows import Floats, Keys, Rows
+from cirrus.learn.sparse import Product
+from cirrus.models import LogisticRegression
+from cirrus.optimizers import Optimizer
+
+
+class Logistic(Kernel):
+    """One table, ``weights``: row ``i`` for feature ``i``, the last row for the intercept, which no penalty acts on.
+
+    Labels are 0 or 1. A batch's keys end with the intercept's; its indices count within the keys before.
+    """
+
+    def __init__(self, spec: LogisticRegression, features: int, optimizer: Optimizer) -> None:
+        self._features = features
+        weights = TableSpec("weights", features + 1, 1, optimizer, l2=spec.l2, l1=spec.l1, free=features)
+        self._tables = (weights,)
+        self._product = Product()
+
+    def tables(self) -> tuple[TableSpec, ...]:
+        return self._tables
+
+    def batch(self, rows: Rows, number: int) -> Batch:
+        keys, places = compact(rows.indices, self._features)
+        local = Rows(rows.labels, rows.indptr, places.astype(np.uint32), rows.values)
+        return Batch((self._with_intercept(keys),), local, number)
+
+    def batches(self, rows: Rows, size: int, first: int = 0, number: int = 0) -> Iterator[Batch]:
+        localiser = Localiser(rows, self._features)
+        for step in range(first, -(-len(rows) // size)):
+            keys, local = localiser.minibatch(step * size, min((step + 1) * size, len(rows)))
+            yield Batch((self._with_intercept(keys),), local, number + step)
+
+    def gradient(self, batch: Batch, tables: tuple[Floats, ...]) -> Gradient:
+        rows = batch.rows
+        margins = self.scores(batch, tables)
+        signed = margins * (2.0 * rows.labels - 1.0)
+        loss = -float(log_expit(signed).sum(dtype=np.float64))
+        residuals: Floats = expit(margins)
+        residuals -= rows.labels
+        residuals /= np.float32(max(len(rows), 1))
+        gradient = np.empty((len(batch.keys[0]), 1), np.float32)
+        gradient[:-1, 0] = self._product.columns_times(rows, residuals, len(gradient) - 1)
+        gradient[-1, 0] = residuals.sum()
+        return Gradient((gradient,), loss)
+
+    def scores(self, batch: Batch, tables: tuple[Floats, ...]) -> Floats:
+        weights = np.ascontiguousarray(tables[0], np.float32).reshape(-1)
+        margins = self._product.rows_times(batch.rows, weights[:-1])
+        margins += weights[-1]
+        return margins
+
+    def _with_intercept(self, keys: Keys) -> Keys:
+        whole = np.empty(len(keys) + 1, np.uint32)
+        whole[:-1] = keys
+        whole[-1] = self._features
+        return whole
