@@ -276,8 +276,11 @@ asyncio.run(main())
 """
 
 
-def test_a_worker_learns_of_its_hosts_death() -> None:
-    with subprocess.Popen([sys.executable, "-c", HOST], stdout=subprocess.PIPE, text=True, cwd=ROOT) as host:
+def test_a_worker_learns_of_its_hosts_death(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # who is killed cannot remove the folder
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    ) as host:
         assert host.stdout is not None
         worker = os.pidfd_open(int(host.stdout.readline()))
         try:
