@@ -1,0 +1,21 @@
+"""From a model's settings to the kernel that computes for it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from cirrus.errors import PipelineError
+from cirrus.learn.base import Kernel
+from cirrus.models import ModelSpec
+from cirrus.optimizers import Optimizer
+
+
+def kernel_of(spec: ModelSpec, features: int, optimizer: Optimizer) -> Kernel:
+    """The kernel that the settings name, made for them; ``PipelineError`` where it cannot be imported."""
+    module, _, name = spec.kernel.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PipelineError("model.kernel", spec.kernel, "module:name of an importable kernel") from error
+    return cast("Kernel", made(spec, features, optimizer))
