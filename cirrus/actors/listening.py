@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, cast
 
 from aiohttp import web
 
@@ -87,8 +87,7 @@ class _Full(asyncio.Protocol):
     """What a connection gets for which there is no room."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        cast("asyncio.Transport", transport).abort()  # uvloop's is one without deriving from it
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Self
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from cirrus.actors.blocks import Blocks
 from cirrus.actors.jobs import Bench
 from cirrus.actors.link import Dial
-from cirrus.actors.steps import Ask, StepClient
+from cirrus.actors.steps import StepClient
 from cirrus.actors.work import TrainWork, kernel_of, read_train_work
 from cirrus.actors.worker import resident
 from cirrus.core.messages import Back, Beat, Done, Lease
@@ -91,9 +91,11 @@ class TrainJob:
         client, train = self._client, self._work.train
         count = steps_in(len(rows), train.minibatch)
         first = await client.open(self._work.base + lease.unit, lease.lease)
+        batches = self._kernel.batches(rows, train.minibatch, first, first_number)
         ahead: deque[Batch] = deque()
-        for step in range(first, min(first + train.depth, count)):
-            await client.pull(self._ready(ahead, rows, step, first_number))
+        for batch in islice(batches, train.depth):
+            ahead.append(batch)
+            await client.pull(client.ask(batch.keys))
         for step in range(first, count):
             if self._bench.standing.leaving is not None:
                 await client.flush()
@@ -103,20 +105,14 @@ class TrainJob:
             self._samples += len(batch.rows)
             self._steps += 1
             self._loss += gradient.loss
-            later = step + train.depth
-            if later < count:
-                await client.push_pull(step, gradient.tables, self._ready(ahead, rows, later, first_number))
-            else:
+            later = next(batches, None)
+            if later is None:
                 await client.push(step, gradient.tables)
+            else:
+                ahead.append(later)
+                await client.push_pull(step, gradient.tables, client.ask(later.keys))
         await client.flush()
         return True
-
-    def _ready(self, ahead: deque[Batch], rows: Rows, step: int, first_number: int) -> Ask:
-        size = self._work.train.minibatch
-        part = rows.slice(step * size, min((step + 1) * size, len(rows)))
-        batch = self._kernel.batch(part, first_number + step)
-        ahead.append(batch)
-        return self._client.ask(batch.keys)
 
     def _block(self, unit: int) -> int:
         blocks = len(self._dataset.train)

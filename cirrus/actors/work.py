@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-from cirrus.errors import PipelineError
 from cirrus.learn.base import Kernel
+from cirrus.learn.kernels import kernel_of as made
 from cirrus.pipeline import Prepare, Train
 from cirrus.sources import Source
 from cirrus.store.base import ObjectStore
@@ -104,9 +103,4 @@ async def read_train_work(store: ObjectStore, key: str) -> TrainWork:
 
 def kernel_of(train: Train, features: int) -> Kernel:
     """The kernel that computes for the stage's model; ``PipelineError`` where it cannot be imported."""
-    module, _, name = train.model.kernel.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PipelineError("model.kernel", train.model.kernel, "module:name of an importable kernel") from error
-    return cast("Kernel", made(train.model, features, train.optimizer))
+    return made(train.model, features, train.optimizer)

@@ -160,7 +160,9 @@ class Worker:
             if self._standing.leaving is not None:
                 await line.say(Back(lease.unit, lease.lease))
                 break
-            await line.say(await job.do(lease))
+            result = await job.do(lease)
+            await line.say(job.beat())
+            await line.say(result)
             await line.say(Ask(job.holds))
         for lease in line.unread():
             await line.say(Back(lease.unit, lease.lease))

@@ -9,9 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from cirrus import checks
-from cirrus.clock import Clock, SystemClock
 from cirrus.cli.output import print_json, print_table
 from cirrus.cli.running import follow
+from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.places import local
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Adagrad
@@ -33,7 +33,11 @@ def demo_pipeline(path: str) -> Pipeline:
         stages=(
             Prepare(steps=(Bucket(), Hash(bits=18)), test=every(FOLD, at=FOLD - 1), workers=2),
             Train(
-                model=LogisticRegression(l2=1e-6), optimizer=Adagrad(rate=0.05), minibatch=100, until=epochs(2), workers=4
+                model=LogisticRegression(l2=1e-6),
+                optimizer=Adagrad(rate=0.05),
+                minibatch=100,
+                until=epochs(2),
+                workers=4,
             ),
         ),
     )

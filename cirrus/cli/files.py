@@ -37,7 +37,7 @@ def load_pipeline(where: str) -> Pipeline:
 
 
 def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
-    """The pipeline with ``stage.field=value`` set, such as ``train.optimizer.rate=0.05``; values are Python literals."""
+    """The pipeline with ``stage.field=value`` set (``train.optimizer.rate=0.05``); values are Python literals."""
     for setting in settings:
         path, equals, text = setting.partition("=")
         stage, dot, fields = path.partition(".")

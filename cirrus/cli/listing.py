@@ -20,7 +20,7 @@ async def list_runs(arguments: Namespace) -> None:
         runs = [await _run(store, info.key) async for info in store.list("runs/") if info.key.endswith("/run.json")]
     finally:
         await store.close()
-    runs.sort(key=lambda one: float(one["started"]), reverse=True)
+    runs.sort(key=lambda one: str(one["started"]), reverse=True)
     if arguments.json:
         print_json(runs)
         return

@@ -15,7 +15,8 @@ from cirrus.cli.predicting import predict
 from cirrus.cli.running import run_file
 from cirrus.errors import OutsideError, PipelineError, RunError
 
-EPILOG = f"exit codes: {DONE} done, {WRONG} wrong usage or pipeline, {FAILED} the run failed, " + (
+EPILOG = (
+    f"exit codes: {DONE} done, {WRONG} wrong usage or pipeline, {FAILED} the run failed, "
     f"{OUTSIDE} something outside failed, {INTERRUPTED} interrupted"
 )
 
@@ -32,9 +33,8 @@ def parser() -> ArgumentParser:
     ran = _verb(verbs, "run", run_file, "run the pipeline of a Python file")
     ran.add_argument("file", metavar="FILE[:NAME]", help="the file, and the pipeline's name in it (pipeline)")
     ran.add_argument("--on", choices=("local",), default="local", help="where to run it (local)")
-    ran.add_argument(
-        "--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help="change a setting, such as train.workers=8"
-    )
+    change = "change a setting, such as train.workers=8"
+    ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
     told = _verb(verbs, "predict", predict, "print the probability of label 1 for each row of a file")
     told.add_argument("model", help="a model that was saved, or a run id")
     told.add_argument("data", help="rows like those that the model was trained on, with or without labels")

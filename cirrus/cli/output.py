@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 
 DONE = 0
 WRONG = 2
@@ -24,7 +25,7 @@ def print_json(document: object) -> None:
     print(json.dumps(_finite(document), allow_nan=False))
 
 
-def print_table(rows: list[tuple[str, ...]]) -> None:
+def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Columns of text on standard output, each as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

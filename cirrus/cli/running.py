@@ -11,7 +11,7 @@ from cirrus.cli.show import choose
 from cirrus.cloud.places import Local, local
 from cirrus.pipeline import Pipeline
 from cirrus.results import Result
-from cirrus.run import start
+from cirrus.runs import start
 
 
 async def follow(pipeline: Pipeline, place: Local, *, quiet: bool) -> Result:

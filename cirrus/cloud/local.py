@@ -46,6 +46,8 @@ class _Worker:
 class LocalInvoker:
     """Starts each worker as ``command``, which reads its assignment as one line of JSON from its input.
 
+    Pool, slot and attempt follow as arguments, for people who look at the process list; nothing secret does.
+
     Input stays open while this process lives: a worker that reads its end is an orphan and should leave. ``watch``
     enforces memory, timeout and the grace of ``stop``; whoever owns the invoker must run it as a task. A worker that
     is told to stop has ``grace`` seconds. ``tick`` is the number of seconds between two looks at the workers.
@@ -63,11 +65,13 @@ class LocalInvoker:
 
     async def invoke(self, assignment: Assignment) -> None:
         """Start a process for the worker; ``InvokeError`` where that fails or the invoker is closed, ``Throttled``."""
-        child = await self._processes.start(self._command, assignment_to_json(assignment))
+        worker = assignment.worker
+        label = (worker.pool, str(worker.slot), str(worker.attempt))
+        child = await self._processes.start((*self._command, *label), assignment_to_json(assignment))
         _limit(child, assignment.memory + HEADROOM)
-        worker = _Worker(assignment, child, self._clock.monotonic())
-        self._workers.append(worker)
-        child.when_ended(lambda ended: self._tell(worker, ended))
+        started = _Worker(assignment, child, self._clock.monotonic())
+        self._workers.append(started)
+        child.when_ended(lambda ended: self._tell(started, ended))
 
     async def stop(self, worker: WorkerId) -> None:
         """Ask the worker to end; ``watch`` kills it when its grace is over."""

@@ -234,12 +234,7 @@ class Desk:
         return () if pool is None else self._leased(at, pool, event)
 
     def _tick(self, at: float, pool: _Pool) -> tuple[DeskCommand, ...]:
-        commands = self._leased(at, pool, units.Tick(at))
-        if not (pool.steps or pool.memory):
-            return commands
-        pulse = Pulse(pool.name, pool.samples, pool.steps, pool.loss, pool.memory)
-        pool.samples, pool.steps, pool.loss, pool.memory = 0, 0, 0.0, 0
-        return (*commands, Report(pulse))
+        return (*self._leased(at, pool, units.Tick(at)), *_pulse(pool))
 
     def _leased(self, at: float, pool: _Pool, event: units.LeaseEvent) -> tuple[DeskCommand, ...]:
         """Tell the lease machine, and carry out what it says."""
@@ -261,12 +256,21 @@ class Desk:
                 gone = self._left(at, worker, "lost", "nothing was heard of it for too long")
                 return (*gone, *_sent_away(worker, "nothing was heard of you for too long"))
             case units.Completed():
-                return (Report(PoolDone(pool.name)),)
+                return (*_pulse(pool), Report(PoolDone(pool.name)))
             case units.Ignored() | units.Exhausted():
                 # Who has nothing left to do stays: should another worker die, its units are there to be taken over.
                 return ()
             case _:
                 assert_never(command)
+
+
+def _pulse(pool: _Pool) -> tuple[DeskCommand, ...]:
+    """What the pool's workers did since the last time, if anything."""
+    if not (pool.steps or pool.memory):
+        return ()
+    pulse = Pulse(pool.name, pool.samples, pool.steps, pool.loss, pool.memory)
+    pool.samples, pool.steps, pool.loss, pool.memory = 0, 0, 0.0, 0
+    return (Report(pulse),)
 
 
 def _sent_away(worker: WorkerId, reason: str) -> tuple[DeskCommand, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import expit, log_expit
 
 from cirrus.learn.base import Batch, Gradient, Kernel, TableSpec
 from cirrus.learn.localise import Localiser, compact
 from cirrus.learn.rows import Floats, Keys, Rows
+from cirrus.learn.sigmoid import log_sigmoid, sigmoid
 from cirrus.learn.sparse import Product
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Optimizer
@@ -45,8 +45,8 @@ class Logistic(Kernel):
         rows = batch.rows
         margins = self.scores(batch, tables)
         signed = margins * (2.0 * rows.labels - 1.0)
-        loss = -float(log_expit(signed).sum(dtype=np.float64))
-        residuals: Floats = expit(margins)
+        loss = -float(log_sigmoid(signed).sum(dtype=np.float64))
+        residuals: Floats = sigmoid(margins)
         residuals -= rows.labels
         residuals /= np.float32(max(len(rows), 1))
         gradient = np.empty((len(batch.keys[0]), 1), np.float32)

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_expit
-from scipy.stats import rankdata
+
+from cirrus.learn.sigmoid import log_sigmoid
 
 Labels = NDArray[np.float32] | NDArray[np.float64]
 
@@ -21,7 +21,7 @@ def log_loss(labels: Labels, scores: Labels) -> float:
     if not len(labels):
         return math.nan
     signed = np.where(labels > 0.5, scores, np.negative(scores)).astype(np.float64)
-    return -float(log_expit(signed).mean())
+    return -float(log_sigmoid(signed).mean())
 
 
 def accuracy(labels: Labels, scores: Labels) -> float:
@@ -38,8 +38,19 @@ def auc(labels: Labels, scores: Labels) -> float:
     zeros = len(labels) - ones
     if not ones or not zeros or np.isnan(scores).any():
         return math.nan
-    ranks = rankdata(scores)
+    ranks = _midranks(scores)
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def _midranks(scores: Labels) -> NDArray[np.float64]:
+    """Each score's place in ascending order from 1, equal scores sharing the mean of theirs."""
+    order = np.argsort(scores)
+    ascending = scores[order]
+    firsts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    counts = np.diff(firsts, append=len(scores))
+    ranks = np.empty(len(scores))
+    ranks[order] = np.repeat(firsts + (counts + 1) / 2, counts)
+    return ranks
 
 
 class Evaluation:

@@ -1,16 +1,41 @@
 """Products of sparse rows with vectors by scipy's compiled loops, without the price of making a matrix of them.
 
 ``csr_array(...)``, its ``@`` and its transpose cost about 50 us a minibatch in checks and copies; the loops beneath,
-which have had the same arguments since scipy began, cost 8 us for 100 rows.
+which have had the same arguments since scipy began, cost 8 us for 100 rows. They are one compiled module, which is
+loaded by itself: a worker's start would pay 300 ms of processor time for ``import scipy.sparse``.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import _sparsetools
 
 from cirrus.learn.rows import Floats, Rows
+
+_LOOPS = "_sparsetools"
+
+
+def _loops() -> Any:
+    """The module of the loops, without its package where that is not loaded already."""
+    whole = f"scipy.sparse.{_LOOPS}"
+    scipy = PathFinder.find_spec("scipy")
+    if whole not in sys.modules and scipy is not None and scipy.submodule_search_locations:
+        folders = [f"{folder}/sparse" for folder in scipy.submodule_search_locations]
+        spec = PathFinder.find_spec(_LOOPS, folders)
+        if spec is not None and spec.loader is not None:
+            alone = module_from_spec(spec)
+            spec.loader.exec_module(alone)
+            return alone
+    return importlib.import_module(whole)
+
+
+_sparsetools = _loops()
 
 
 class Product:

@@ -169,11 +169,14 @@ def test_the_public_names_are_sorted_and_each_is_there_once() -> None:
 
 def test_the_public_names_are_exactly_what_the_root_defines() -> None:
     tree = ast.parse((ROOT / "cirrus/__init__.py").read_text())
-    bound = {one.asname or one.name for node in tree.body if isinstance(node, ast.ImportFrom) for one in node.names} - {
-        "annotations"
+    typed = next(node for node in tree.body if isinstance(node, ast.If))
+    bound = {
+        (one.name, node.module) for node in typed.body if isinstance(node, ast.ImportFrom) for one in node.names
     }
-    assert bound == set(public())
+    assert dict(bound) == vars(cirrus)["_HOME"], "what type checkers see is what is loaded"
+    assert {name for name, _ in bound} == set(public())
     assert all(hasattr(cirrus, name) for name in public())
+    assert set(public()) <= set(dir(cirrus))
 
 
 def test_every_event_and_every_error_is_public() -> None:
