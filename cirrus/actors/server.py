@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -71,7 +70,7 @@ class Server:
         self.parts = tuple(parts)
         self.connections: Callable[[], int] = lambda: 0
         self._stop = stop
-        self._sockets: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
+        self._sockets: set[web.WebSocketResponse] = set()
         self.app = self._make_app()
 
     async def farewell(self, stop: Stop) -> None:
@@ -183,6 +182,8 @@ class Server:
             await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=b"broken frame")
         except (OSError, TimeoutError):
             await socket.close(code=WSCloseCode.ABNORMAL_CLOSURE, drain=False)
+        finally:
+            self._sockets.discard(socket)
         return socket
 
     async def _answer_steps(self, request: web.Request, socket: web.WebSocketResponse) -> None:
