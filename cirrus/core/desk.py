@@ -140,7 +140,7 @@ class Desk:
         self, at: float, worker: WorkerId, message: FromWorker
     ) -> tuple[DeskCommand, ...]:
         if isinstance(message, Hello):
-            return self._hello(worker, message)
+            return self._hello(at, worker, message)
         pool = self._pools.get(worker.pool)
         if pool is None or worker not in pool.present:
             return _sent_away(worker, "this attempt is over")
@@ -161,7 +161,7 @@ class Desk:
             case _:
                 assert_never(message)
 
-    def _hello(self, worker: WorkerId, hello: Hello) -> tuple[DeskCommand, ...]:
+    def _hello(self, at: float, worker: WorkerId, hello: Hello) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(worker.pool)
         if pool is None:
             return _sent_away(worker, "nothing is to be done here")
@@ -170,7 +170,8 @@ class Desk:
         if worker in pool.present:
             return _sent_away(worker, "this attempt is here already")
         pool.present.add(worker)
-        return Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid))
+        heard = self._leased(at, pool, units.Beat(at, worker))  # from now on its silence is noticed
+        return (Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid)), *heard)
 
     def _beat(self, at: float, pool: _Pool, worker: WorkerId, beat: Beat) -> tuple[DeskCommand, ...]:
         pool.samples += beat.samples

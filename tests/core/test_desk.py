@@ -166,6 +166,12 @@ def test_a_silent_worker_is_lost_and_sent_away() -> None:
     assert Disconnect(ONE) in commands
 
 
+def test_a_worker_that_says_nothing_after_hello_is_lost_too() -> None:
+    desk = opened()
+    present(desk, ONE)
+    assert Disconnect(ONE) in desk.handle(Tick(100.0))
+
+
 def test_beats_add_up_to_one_pulse() -> None:
     desk = opened()
     present(desk, ONE)
