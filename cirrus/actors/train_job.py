@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate, islice
@@ -16,13 +17,14 @@ from cirrus.actors.steps import StepClient
 from cirrus.actors.work import TrainWork, kernel_of, read_train_work
 from cirrus.actors.worker import resident
 from cirrus.core.messages import Back, Beat, Done, Lease
-from cirrus.errors import Closed
+from cirrus.errors import Closed, Refused, RunError
 from cirrus.learn.base import Batch, Kernel
 from cirrus.learn.rows import Rows
 from cirrus.learn.schedule import block_order, row_order, steps_in
 from cirrus.store.datasets import DataSet, load
 
 ROOM = 0.3  # of the worker's memory, for blocks
+TRIES = 5
 
 
 def dial(bench: Bench) -> Dial:
@@ -51,6 +53,7 @@ class TrainJob:
         self._samples = 0
         self._steps = 0
         self._loss = 0.0
+        self._steps_done = 0
 
     @classmethod
     async def open(cls, bench: Bench, key: str) -> Self:
@@ -69,14 +72,21 @@ class TrainJob:
         rows = await self._blocks.get(number)
         order = row_order(self._work.train.seed, lease.unit, len(rows))
         rows = rows.take(order)
-        while True:
+        steps, tries = self._steps_done, 0
+        while self._bench.standing.leaving is None:
             try:
-                done = await self._learn(lease, rows, self._first_numbers[number])
-            except Closed:
-                if self._bench.standing.leaving is not None:
-                    return Back(lease.unit, lease.lease)
-                continue  # the next opening of the unit connects again and says where to go on
-            return Done(lease.unit, lease.lease, len(rows)) if done else Back(lease.unit, lease.lease)
+                if await self._learn(lease, rows, self._first_numbers[number]):
+                    return Done(lease.unit, lease.lease, len(rows))
+            except Refused:
+                break  # a newer lease works on this unit
+            except Closed as error:
+                # The next opening of the unit connects again and says where to go on. A shard that hangs up on the
+                # same step again and again refuses what is pushed: that is for the driver to hear of.
+                tries = tries + 1 if self._steps_done == steps else 1
+                steps = self._steps_done
+                if tries == TRIES:
+                    raise RunError(f"unit {lease.unit} is refused {TRIES} times in a row: {error}") from error
+        return Back(lease.unit, lease.lease)
 
     def beat(self) -> Beat:
         beat = Beat(resident(), self._samples, self._steps, self._loss)
@@ -102,8 +112,11 @@ class TrainJob:
                 return False
             batch = ahead.popleft()
             gradient = self._kernel.gradient(batch, await client.rows())
+            if not math.isfinite(gradient.loss):
+                raise RunError(f"the model has diverged: the loss of minibatch {batch.number} is {gradient.loss}")
             self._samples += len(batch.rows)
             self._steps += 1
+            self._steps_done += 1
             self._loss += gradient.loss
             later = next(batches, None)
             if later is None:
