@@ -106,8 +106,8 @@ async def serve(config: Config, say: Callable[[str], None], open_parts: OpenPart
             server.connections = lambda: listener.connections
             port = await listener.start()
             try:
-                say(json.dumps({"port": port, "pid": os.getpid()}))
                 _watch(stop)
+                say(json.dumps({"port": port, "pid": os.getpid()}))
                 await server.farewell(await wish)
             finally:
                 await listener.stop()
