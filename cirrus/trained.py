@@ -6,27 +6,26 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from cirrus.errors import InputError, NotFound, PipelineError, StoreError
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.kernels import kernel_of
 from cirrus.learn.records import Record
 from cirrus.learn.rows import Floats, Rows
+from cirrus.learn.sigmoid import sigmoid
 from cirrus.modelfile import MOST_BYTES, Stored, decode_model, encode_model
 from cirrus.models import LogisticRegression, ModelSpec
 from cirrus.optimizers import SGD
 
 if TYPE_CHECKING:
+    from scipy.sparse import sparray, spmatrix
     from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
-Matrix = scipy.sparse.sparray | scipy.sparse.spmatrix | NDArray[np.generic]
-Given = Rows | Matrix | Sequence[Record]
+    Given = Rows | sparray | spmatrix | NDArray[np.generic] | Sequence[Record]
 
 AT_ONCE: Final = 65_536
 """Rows that are computed together; bounds the memory that a prediction takes beside its rows."""
@@ -63,7 +62,7 @@ class Model:
     def predict_proba(self, rows: Given) -> NDArray[np.float64]:
         """The chances of label 0 and label 1, of shape (n, 2), of a model whose margins are log odds."""
         margins = self.decision_function(rows).astype(np.float64)
-        return np.stack([expit(-margins), expit(margins)], axis=1)
+        return np.stack([sigmoid(-margins), sigmoid(margins)], axis=1)
 
     def predict(self, rows: Given) -> NDArray[np.int64]:
         """The likelier label of each row, 0 or 1, of shape (n,)."""
@@ -132,9 +131,11 @@ class Model:
             if len(rows.indices) and int(rows.indices.max()) >= features:
                 raise InputError("rows", f"a feature number of {features} or above")
             return rows
-        if isinstance(rows, np.ndarray | scipy.sparse.sparray | scipy.sparse.spmatrix):
-            return _from_matrix(rows, features)
-        return self.encoder.rows_from_records(rows)
+        if isinstance(rows, np.ndarray):
+            return _from_dense(rows, features)
+        if hasattr(rows, "tocsr"):  # scipy.sparse is not imported here: it costs whoever only watches a run 200 ms
+            return _from_sparse(rows, features)
+        return self.encoder.rows_from_records(cast("Sequence[Record]", rows))
 
     def _scores(self, rows: Rows) -> Floats:
         batch = self._kernel.batch(rows, 0)
@@ -147,12 +148,27 @@ def _parts(rows: Rows) -> Iterator[Rows]:
         yield rows.slice(start, min(start + AT_ONCE, len(rows)))
 
 
-def _from_matrix(matrix: Any, features: int) -> Rows:
-    """A matrix of any of scipy's classes, whose types say nothing of shape and dtype, or a dense one."""
+def _from_sparse(matrix: Any, features: int) -> Rows:
+    """A matrix of any of scipy's classes, whose types say nothing of shape and dtype."""
+    _check_matrix(matrix, features)
+    found = matrix.tocsr()
+    return _finite(found.indptr, found.indices, found.data.astype(np.float32))
+
+
+def _from_dense(matrix: NDArray[Any], features: int) -> Rows:
+    _check_matrix(matrix, features)
+    rows, columns = matrix.nonzero()
+    indptr = np.searchsorted(rows, np.arange(matrix.shape[0] + 1))
+    return _finite(indptr, columns, matrix[rows, columns].astype(np.float32))
+
+
+def _check_matrix(matrix: Any, features: int) -> None:
     if matrix.ndim != 2 or matrix.shape[1] != features or matrix.dtype.kind not in "biuf":
         raise InputError("rows", f"{matrix.dtype} of shape {matrix.shape} instead of numbers of shape (n, {features})")
-    found = scipy.sparse.csr_array(matrix, dtype=np.float32)
-    if not np.isfinite(found.data).all():
+
+
+def _finite(indptr: NDArray[Any], indices: NDArray[Any], values: Floats) -> Rows:
+    if not np.isfinite(values).all():
         raise InputError("rows", "a value that is not finite in single precision")
-    labels = np.zeros(found.shape[0], np.float32)
-    return Rows(labels, found.indptr.astype(np.int64), found.indices.astype(np.uint32), found.data)
+    labels = np.zeros(len(indptr) - 1, np.float32)
+    return Rows(labels, indptr.astype(np.int64), indices.astype(np.uint32), values)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from cirrus.learn.bucketing import level
 from cirrus.learn.columns import Doubles, Flags, Octets, Whole, Words
@@ -22,6 +22,7 @@ BEST_LOSS = 0.44
 """The mean entropy that a model is scaled to; the rows of one file differ from it by a few thousandths."""
 
 _CELLS = 1 << 16
+_KNOTS = 1 << 13
 _CHUNK = 8192
 _PILOT = 16_384
 _SIZES = (
@@ -55,7 +56,8 @@ class CriteoModel:
         """Draw vocabularies and weights, and scale them to the base rate and the best loss."""
         self._seed = seed
         chance = np.random.default_rng((seed, 0))
-        self._numbers = [_number_quantiles(*shape) for shape in zip(_CENTERS, _WIDTHS, _MISSING, strict=True)]
+        normal = _normal_quantiles()
+        self._numbers = [_number_quantiles(normal, *shape) for shape in zip(_CENTERS, _WIDTHS, _MISSING, strict=True)]
         self._quantiles = [
             _rank_quantiles(size, _CATEGORY_MISSING.get(column, 0.0)) for column, size in enumerate(_SIZES)
         ]
@@ -160,11 +162,18 @@ def _first(drawn: Drawn, rows: int) -> Drawn:
     return Drawn(drawn.integers[:, :rows], drawn.ranks[:, :rows], drawn.probabilities[:rows], drawn.labels[:rows])
 
 
-def _number_quantiles(center: float, width: float, missing: float) -> Whole:
+def _normal_quantiles() -> Doubles:
+    """The standard normal quantiles of the middles of ``_KNOTS`` equal shares of probability."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((knot + 0.5) / _KNOTS) for knot in range(_KNOTS)])
+
+
+def _number_quantiles(normal: Doubles, center: float, width: float, missing: float) -> Whole:
     """The number of each equal share of probability: log-normal, rounded down, -1 for the missing share."""
     shares = (np.arange(_CELLS) + 0.5) / _CELLS
-    normal = ndtri(np.maximum(shares - missing, 0.5 / _CELLS) / (1 - missing))
-    values = np.minimum(np.exp(center + width * normal), _LARGEST).astype(np.int64)
+    places = np.maximum(shares - missing, 0) / (1 - missing) * _KNOTS - 0.5
+    numbers = np.exp(center + width * np.interp(places, np.arange(_KNOTS), normal))
+    values = np.minimum(numbers, _LARGEST).astype(np.int64)
     values[shares < missing] = -1
     return values
 
