@@ -20,12 +20,13 @@ from cirrus import checks, events
 from cirrus.actors.assembly import assemble
 from cirrus.actors.bus import EventBus
 from cirrus.actors.crew import Crew
+from cirrus.actors.fleet import Fleet
 from cirrus.actors.inspection import inspect
 from cirrus.actors.kernel import Kernel
-from cirrus.actors.orders import Orders
+from cirrus.actors.orders import Address, Orders
 from cirrus.actors.preparing import prepare
-from cirrus.actors.scheduler import Scale, Scheduler, Site, Word
-from cirrus.actors.shards import Plan, ShardCalls, ShardHost, start_shard
+from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
+from cirrus.actors.shards import Plan, ShardCalls
 from cirrus.actors.training import Job, Learnt, train
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
@@ -35,7 +36,7 @@ from cirrus.cloud.processes import Processes
 from cirrus.core.cost import FREE, Cost, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
-from cirrus.errors import BudgetExceeded, Conflict, RunError
+from cirrus.errors import BudgetExceeded, Conflict
 from cirrus.learn.encoding import Encoder
 from cirrus.pipeline import Pipeline
 from cirrus.results import Result
@@ -190,7 +191,9 @@ class Driver:
         async with Kernel(self._clock) as kernel:
             kernel.task(ground.invoker.watch(), name="invoker.watch")
             kernel.task(self._watch_budget(), name="budget")
-            hosts = await self._start_shards(kernel, ground, key)
+            count = max((stage.shards for stage in self.pipeline.trains), default=1)
+            fleet = Fleet(kernel, ground.processes, SHARD, Plan(self.run_id, 1, key, count, ground.store.url))
+            hosts = await fleet.start()
             urls = tuple(host.url for host in hosts)
             token = self._driver_token(key)
             site = Site(self.run_id, 1, key, urls, ground.store.url, self.began)
@@ -200,31 +203,23 @@ class Driver:
             async def hear(message: ToDriver) -> None:
                 await ref.send(Word(message))
 
-            orders = kernel.spawn(
-                Orders(kernel, ground.session, urls[0], token, hear), name="orders", capacity=100_000
-            )
+            async def back(number: int) -> None:
+                await ref.send(ShardBack(number))
+
+            address = Address(urls[0], token)
+            orders = kernel.spawn(Orders(kernel, ground.session, address, hear), name="orders", capacity=100_000)
             scheduler.connect(orders)
-            calls = ShardCalls(ground.session, urls, token)
+            for host in hosts:
+                self.bus.publish(
+                    events.ShardStarted(at=self._at, shard=host.number, address=host.url, pid=host.child.pid)
+                )
+                fleet.keep(host, self.bus, back, self.began)
+            calls = ShardCalls(ground.session, self._clock, urls, token)
             crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls)
             self._parts = _Parts(kernel, crew, scheduler)
             outcome = await self._stages(crew, work)
-            await calls.stop()
+        await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
-
-    async def _start_shards(self, kernel: Kernel, ground: _Ground, key: bytes) -> tuple[ShardHost, ...]:
-        count = max((stage.shards for stage in self.pipeline.trains), default=1)
-        plan = Plan(self.run_id, 1, key, count, ground.store.url)
-        starting = [
-            kernel.task(start_shard(ground.processes, SHARD, plan, number), name=f"start shard {number}")
-            for number in range(count)
-        ]
-        hosts = tuple([await one.wait() for one in starting])
-        for host in hosts:
-            kernel.task(_watch_shard(host), name=f"shard {host.number}")
-            self.bus.publish(
-                events.ShardStarted(at=self._at, shard=host.number, address=host.url, pid=host.child.pid)
-            )
-        return hosts
 
     async def _stages(self, crew: Crew, work: PrepareWork) -> _Outcome:
         outcome = _Outcome()
@@ -265,11 +260,6 @@ class Driver:
     @property
     def _at(self) -> float:
         return self._clock.monotonic() - self.began
-
-
-async def _watch_shard(host: ShardHost) -> None:
-    ended = await host.child.wait()
-    raise RunError(f"shard {host.number} ended with exit code {ended.code}\n{ended.evidence}")
 
 
 def _ending(error: BaseException, cancelled: str) -> str:

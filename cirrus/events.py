@@ -29,6 +29,26 @@ class ShardStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRestarted:
+    """A shard's process ended, for ``reason``, and runs again from its newest snapshot."""
+
+    at: float
+    shard: int
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitsReopened:
+    """The steps of ``units`` finished units were lost with a shard, ``steps`` of them, and are done again."""
+
+    at: float
+    stage: str
+    units: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageStarted:
     """A stage begins with a wish for ``workers`` workers."""
 
@@ -155,6 +175,8 @@ class RunFinished:
 Event = (
     RunStarted
     | ShardStarted
+    | ShardRestarted
+    | UnitsReopened
     | StageStarted
     | StageProgress
     | RowsPrepared

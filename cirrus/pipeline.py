@@ -55,8 +55,8 @@ class Train:
 
     ``minibatch`` is in rows. ``until`` ends the stage. ``depth`` is how many steps one worker keeps under way at the
     same time. ``staleness`` is how many blocks a worker may be ahead of the slowest open one. ``evaluate`` is the
-    number of seconds between two evaluations on the test rows. ``memory`` (MB) and ``timeout`` (seconds) are limits
-    of a worker.
+    number of seconds between two evaluations on the test rows, ``snapshot`` that between two snapshots of the shards.
+    ``memory`` (MB) and ``timeout`` (seconds) are limits of a worker.
     """
 
     model: ModelSpec = field(default_factory=LogisticRegression)
@@ -69,6 +69,7 @@ class Train:
     depth: int = 2
     staleness: int = 64
     evaluate: float = 1.0
+    snapshot: float = 10.0
     memory: int = 600
     timeout: float = 900.0
     name: str = "train"
@@ -88,6 +89,7 @@ class Train:
         checks.integer("train.depth", self.depth, 1, 64)
         checks.integer("train.staleness", self.staleness, 1, 1_000_000)
         checks.positive("train.evaluate", self.evaluate)
+        checks.positive("train.snapshot", self.snapshot)
         checks.integer("train.memory", self.memory, 128, 10_240)
         checks.within("train.timeout", self.timeout, 1.0, 86_400.0)
 
@@ -127,6 +129,7 @@ class Pipeline:
         checks.instance("pipeline.stages", self.stages, tuple, "a tuple of stages")
         self._check_stages()
         self._check_columns(self.prepare)
+        self._check_losses(self.prepare)
 
     @property
     def prepare(self) -> Prepare:
@@ -157,3 +160,11 @@ class Pipeline:
             raise PipelineError("prepare.test", prepare.test, f"a {type(self.data).__name__} like the training data")
         if any(isinstance(source, LibsvmSource) for source in sources) and prepare.steps:
             raise PipelineError("prepare.steps", prepare.steps, "no steps: libsvm rows are sparse vectors already")
+
+    def _check_losses(self, prepare: Prepare) -> None:
+        if isinstance(prepare.test, Every | Source) or prepare.test > 0:
+            return
+        for stage in self.trains:
+            if stage.until.needs_loss():
+                allowed = "a condition without loss_below where prepare.test is 0.0: there are no rows to measure it on"
+                raise PipelineError(f"{stage.name}.until", stage.until, allowed)

@@ -14,7 +14,7 @@ from cirrus.actors.outbox import Outbox
 from cirrus.clock import Clock
 from cirrus.core.desk import Desk, DeskCommand, DeskEvent, Disconnect, Dropped, Ordered, Report, Spoke, Tell, Tick
 from cirrus.core.ids import WorkerId
-from cirrus.core.messages import FromDriver, FromWorker, Hello, Order, ToDriver, ToWorker
+from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, ToWorker
 from cirrus.wire.codec import Codec
 
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)
@@ -81,13 +81,14 @@ ControlMessage = SendAway | WorkerSpoke | WorkerGone | DriverCame | DriverSpoke 
 
 
 class Control(Actor[ControlMessage]):
-    """Carries out what the desk decides.
+    """Carries out what the desk decides; ``name`` tells this actor from those before and after it.
 
     ``abandoned`` is called once when no driver has been connected for ``patience`` seconds; until then all that is to
     be told to the driver is kept for it.
     """
 
-    def __init__(self, clock: Clock, abandoned: Callable[[], None], patience: float = 20.0) -> None:
+    def __init__(self, name: str, clock: Clock, abandoned: Callable[[], None], patience: float = 20.0) -> None:
+        self._name = name
         self._clock = clock
         self._abandoned = abandoned
         self._patience = patience
@@ -148,6 +149,7 @@ class Control(Actor[ControlMessage]):
         if self._driver is not None:
             self._driver.close()
         self._driver, self._alone_since = outbox, None
+        outbox.put(TO_DRIVER.encode(Greeting(self._name)))
         for data in self._unsent:
             outbox.put(data)
         self._unsent.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -21,7 +22,7 @@ async def open_parts(config: Config, stop: Callable[[Stop], None]) -> AsyncItera
         return
     clock = SystemClock()
     async with Kernel(clock) as kernel:
-        control = Control(clock, lambda: stop(Stop("the driver is gone", save=True)))
+        control = Control(secrets.token_hex(8), clock, lambda: stop(Stop("the driver is gone", save=True)))
         reception = Reception(kernel, kernel.spawn(control, name="control"))
         kernel.task(reception.tick(), name="control.tick")
         yield (reception,)

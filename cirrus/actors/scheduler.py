@@ -6,7 +6,8 @@ Policy is in ``cirrus.core.pool``; here are the invoker, the control actor's lin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import assert_never
 
 from cirrus import events
@@ -23,6 +24,7 @@ from cirrus.errors import InvokeError, StageFailed, Throttled
 from cirrus.wire.tokens import Claims, issue
 
 TICK = 0.1
+LEASES = 22  # bits of a lease's number that one control actor has for itself
 GRACE = 60.0  # seconds that a token outlives its worker's timeout
 
 
@@ -52,7 +54,14 @@ class TimePasses:
     latest_key: str = "time"
 
 
-Heard = messages.ToDriver | Failed | TimePasses
+@dataclass(frozen=True, slots=True)
+class ShardBack:
+    """A shard was started again from its newest snapshot: what it applied since then is lost."""
+
+    shard: int
+
+
+Heard = messages.ToDriver | Failed | TimePasses | ShardBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Open(Request[None]):
 class Steer(Request[None]):
     """Pass this on to the control actor."""
 
-    message: messages.Limit | messages.Allow
+    message: messages.Limit | messages.Allow | messages.Reopen
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class NotInvoked:
     reason: str
 
 
-SchedulerMessage = Open | Steer | Scale | Close | Word | Ended | NotInvoked | TimePasses
+SchedulerMessage = Open | Steer | Scale | Close | Word | Ended | NotInvoked | TimePasses | ShardBack
 
 
 @dataclass(slots=True)
@@ -124,6 +133,12 @@ class _Line:
     machine: Pool
     closing: Promise[None] | None = None
     seen: set[WorkerId] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+    steered: dict[type, messages.FromDriver] = field(default_factory=dict)
+
+    def floor(self) -> int:
+        """The smallest unit that is not finished."""
+        return next(unit for unit in count() if unit not in self.done)
 
 
 class Scheduler(Actor[SchedulerMessage]):
@@ -137,6 +152,8 @@ class Scheduler(Actor[SchedulerMessage]):
         self._meter = meter
         self._lines: dict[str, _Line] = {}
         self._send: Callable[[messages.FromDriver], object] = lambda _: None
+        self._control = ""
+        self._controls = 0
         self._me: Ref[SchedulerMessage] | None = None
 
     def connect(self, orders: Ref[messages.FromDriver]) -> None:
@@ -164,7 +181,7 @@ class Scheduler(Actor[SchedulerMessage]):
             case Open():
                 self._open(now, message)
             case Steer(words):
-                self._send(words)
+                self._steer(words)
             case Scale(name, workers):
                 self._decide(self._lines[name], slots.Scaled(now, workers))
             case Close(name):
@@ -178,6 +195,9 @@ class Scheduler(Actor[SchedulerMessage]):
             case TimePasses():
                 for line in tuple(self._lines.values()):
                     self._decide(line, slots.Tick(now))
+                    line.open.listener.put_nowait(message)
+            case ShardBack():
+                for line in self._lines.values():
                     line.open.listener.put_nowait(message)
             case _:
                 assert_never(message)
@@ -195,7 +215,7 @@ class Scheduler(Actor[SchedulerMessage]):
     def _open(self, now: float, message: Open) -> None:
         line = _Line(message, Pool(message.pool.pool, slots.PoolPolicy()))
         self._lines[message.pool.pool] = line
-        self._send(message.pool)
+        self._send(replace(message.pool, first=(self._controls << LEASES) + 1))
         self._decide(line, slots.Scaled(now, message.workers))
 
     def _close(self, now: float, name: str) -> Promise[None]:
@@ -208,7 +228,36 @@ class Scheduler(Actor[SchedulerMessage]):
         self._decide(line, slots.Closed(now))
         return promise
 
+    def _steer(self, words: messages.Limit | messages.Allow | messages.Reopen) -> None:
+        line = self._lines.get(words.pool)
+        if line is None:
+            return
+        if isinstance(words, messages.Reopen):
+            line.done -= set(words.units)
+        else:
+            line.steered[type(words)] = words
+        self._send(words)
+
+    def _greeted(self, now: float, name: str) -> None:
+        """Say again what counts: all of it to a control actor that knows nothing, else what may have been missed."""
+        fresh, self._control = name != self._control, name
+        self._controls += fresh
+        for line in tuple(self._lines.values()):
+            if fresh:
+                first = (self._controls << LEASES) + 1
+                self._send(replace(line.open.pool, first=first, floor=line.floor()))
+            for words in line.steered.values():
+                self._send(words)
+            for worker, state, _ in line.machine.workers:
+                if state == "requested" or not fresh:
+                    self._send(messages.Expect(worker))
+                else:
+                    self._decide(line, slots.Left(now, worker, "lost", "shard 0, where it had its leases, died"))
+
     def _word(self, now: float, words: messages.ToDriver) -> None:
+        if isinstance(words, messages.Greeting):
+            self._greeted(now, words.name)
+            return
         pool = words.worker.pool if isinstance(words, messages.WorkerSeen | messages.WorkerLeft) else words.pool
         line = self._lines.get(pool)
         if line is None:
@@ -225,6 +274,8 @@ class Scheduler(Actor[SchedulerMessage]):
                         )
                     )
                 self._decide(line, slots.Left(now, worker, kind, detail))
+            case messages.UnitDone(unit=unit):
+                line.done.add(unit)
             case _:
                 pass
         line.open.listener.put_nowait(words)

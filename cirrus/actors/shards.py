@@ -1,4 +1,4 @@
-"""The driver's side of the shards: processes on this host, and what is asked of them over HTTP."""
+"""The driver's side of the shards: how one is started, and what is asked of all of them over HTTP."""
 
 from __future__ import annotations
 
@@ -9,49 +9,65 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from cirrus.clock import Clock
 from cirrus.cloud.processes import Child, Processes
+from cirrus.core.ledger import Ledger
+from cirrus.core.restarts import Backoff
 from cirrus.errors import InvokeError, OutsideError, WireError
 from cirrus.learn.base import TableSpec
 from cirrus.wire.specs import spec_to_json
 
 START_SECONDS = 30.0
 CALL = ClientTimeout(total=120.0)
+BACKOFF = Backoff(0.05, 2.0, 1.0)
+PATIENCE = 60.0  # seconds for which a shard may be away, or busy
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every shard process of a run is told; ``key`` signs the run's tokens."""
+    """What every shard process of a run is told; ``key`` signs the run's tokens.
+
+    ``restore``: begin with the newest snapshot, if there is one.
+    """
 
     run_id: str
     epoch: int
     key: bytes = field(repr=False)
     shards: int
     store: str
+    restore: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ShardHost:
-    """A shard that answers: its number, base URL and process."""
+    """A shard that answers: its number, port on the loopback interface, and process."""
 
     number: int
-    url: str
+    port: int
     child: Child
 
+    @property
+    def url(self) -> str:
+        """The base of its URLs."""
+        return f"http://127.0.0.1:{self.port}"
 
-async def start_shard(processes: Processes, command: tuple[str, ...], plan: Plan, number: int) -> ShardHost:
-    """Start one shard's process on a free loopback port; ``InvokeError`` with its last words where that fails."""
+
+async def start_shard(
+    processes: Processes, command: tuple[str, ...], plan: Plan, number: int, port: int = 0
+) -> ShardHost:
+    """Start one shard's process on a loopback port (0: a free one); ``InvokeError`` with its last words."""
     told = {
         "run_id": plan.run_id, "epoch": plan.epoch, "key": plan.key.hex(), "shard": number, "shards": plan.shards,
-        "host": "127.0.0.1", "port": 0, "store": plan.store, "prefix": shard_prefix(plan.run_id, number),
-        "restore": False,
+        "host": "127.0.0.1", "port": port, "store": plan.store, "prefix": shard_prefix(plan.run_id, number),
+        "restore": plan.restore,
     }
     child = await processes.start(command, json.dumps(told), stdout="line")
     said = await child.line(START_SECONDS)
     try:
-        port = int(json.loads(said)["port"])
+        found = int(json.loads(said)["port"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvokeError(f"shard {number} said {said[:200]!r} instead of its port") from error
-    return ShardHost(number, f"http://127.0.0.1:{port}", child)
+    return ShardHost(number, found, child)
 
 
 def shard_prefix(run_id: str, number: int) -> str:
@@ -59,35 +75,75 @@ def shard_prefix(run_id: str, number: int) -> str:
     return f"runs/{run_id}/shards/{number:03d}/"
 
 
-class ShardCalls:
-    """Requests of the driver to all shards of a run."""
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A shard's snapshot: the object's key, and the ledger of one stage as it was then."""
 
-    def __init__(self, session: ClientSession, urls: Sequence[str], token: str) -> None:
+    key: str
+    ledger: Ledger
+
+
+class ShardCalls:
+    """Requests of the driver to all shards of a run; a shard that is away is asked again for ``PATIENCE`` seconds."""
+
+    def __init__(self, session: ClientSession, clock: Clock, urls: Sequence[str], token: str) -> None:
         self._session = session
+        self._clock = clock
         self._urls = tuple(urls)
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def create(self, tables: Sequence[TableSpec]) -> None:
         """Make tables of zeros on every shard; nothing happens where they are there already."""
         for url in self._urls:
-            await self._post(url, "/tables", [spec_to_json(table) for table in tables])
+            await self._persist(url, "/tables", [spec_to_json(table) for table in tables])
 
-    async def snapshot(self) -> tuple[str, ...]:
-        """Have every shard write a snapshot; the keys of the objects."""
-        found = [await self._post(url, "/snapshot", {}) for url in self._urls]
-        return tuple(str(one["key"]) for one in found)
+    async def snapshot(self, line: int) -> tuple[Saved, ...]:
+        """Have every shard write a snapshot."""
+        found = [await self._persist(url, "/snapshot", {}) for url in self._urls]
+        return tuple(Saved(str(one["key"]), _ledger(one, line)) for one in found)
+
+    async def ledgers(self, line: int) -> tuple[Ledger, ...]:
+        """What every shard has applied of the stage with that line of units."""
+        found = [await self._persist(url, "/ledger", None) for url in self._urls]
+        return tuple(_ledger(one, line) for one in found)
 
     async def stop(self) -> None:
         """Have every shard end without another snapshot."""
         for url in self._urls:
-            await self._post(url, "/stop", {"save": False})
+            await self._call(url, "/stop", {"save": False})
 
-    async def _post(self, url: str, path: str, body: object) -> Mapping[str, Any]:
+    async def _persist(self, url: str, path: str, body: object) -> Mapping[str, Any]:
+        """Ask until there is an answer; only for what may be asked twice."""
+        failures, deadline = 0, self._clock.monotonic() + PATIENCE
+        while True:
+            try:
+                return await self._call(url, path, body)
+            except OutsideError as error:
+                failures += 1
+                if isinstance(error, WireError) or self._clock.monotonic() > deadline:
+                    raise
+            await self._clock.sleep(BACKOFF.delay(failures, 0.0))
+
+    async def _call(self, url: str, path: str, body: object) -> Mapping[str, Any]:
+        """POST ``body`` as JSON, or GET where it is ``None``; ``WireError`` where the shard says no for good."""
+        method = "GET" if body is None else "POST"
+        sent: Mapping[str, Any] = {} if body is None else {"json": body}
         try:
-            async with self._session.post(f"{url}{path}", json=body, headers=self._headers, timeout=CALL) as response:
+            async with self._session.request(
+                method, f"{url}{path}", headers=self._headers, timeout=CALL, **sent
+            ) as response:
                 answer: Mapping[str, Any] = await response.json(content_type=None)
-        except (ClientError, TimeoutError, ValueError) as error:
-            raise OutsideError(f"the shard at {url} did not answer POST {path}: {error}") from error
+        except (ClientError, OSError, TimeoutError, ValueError) as error:
+            raise OutsideError(f"the shard at {url} did not answer {method} {path}: {error!r}") from error
+        if response.status == 409 and path == "/snapshot":
+            raise OutsideError(f"the shard at {url} is writing a snapshot already")
         if response.status != 200:
-            raise WireError(f"the shard at {url} refused POST {path}: {answer.get('error', response.status)}")
+            raise WireError(f"the shard at {url} refused {method} {path}: {answer.get('error', response.status)}")
         return answer
+
+
+def _ledger(answer: Mapping[str, Any], line: int) -> Ledger:
+    try:
+        return Ledger.load(answer["ledgers"].get(str(line), [0]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WireError(f"a shard's answer holds no ledger: {error!r}") from error

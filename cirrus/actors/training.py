@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from cirrus import events
 from cirrus.actors.crew import LEASE_SECONDS, Crew, ear, heard
 from cirrus.actors.mailbox import Mailbox
-from cirrus.actors.scheduler import Close, Heard, Open, Steer
+from cirrus.actors.scheduler import Close, Heard, Open, ShardBack, Steer
+from cirrus.actors.shards import Saved
 from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of
 from cirrus.core.ids import EVALUATOR
-from cirrus.core.messages import Allow, OpenPool, PoolDone, Pulse, UnitDone
+from cirrus.core.ledger import Ledger
+from cirrus.core.messages import Allow, OpenPool, PoolDone, Pulse, Reopen, UnitDone
 from cirrus.core.progress import Progress
+from cirrus.errors import OutsideError
+from cirrus.learn.base import TableSpec
+from cirrus.learn.schedule import block_order, steps_in
 from cirrus.pipeline import Train
 from cirrus.store.datasets import DataSet
 
 LINE = 1 << 32  # units of one stage in the shards' ledgers
 RECENT = 8  # pulses over which the training loss is a mean
+MOST_UNITS = 500  # that are reopened in one message
 TELL = 0.25  # seconds between two reports of progress
 
 
@@ -48,17 +56,16 @@ async def train(crew: Crew, job: Job) -> Learnt:
     crew.bus.publish(events.StageStarted(at=crew.at, stage=stage.name, workers=stage.workers))
     work = TrainWork(stage, job.manifest, job.number * LINE)
     specs = kernel_of(stage, job.dataset.features).tables()
-    await crew.shards.create([replace(spec, name=work.table(spec.name)) for spec in specs])
     key = crew.key(stage.name, "work.json")
     await crew.store.put(key, TRAIN_WORK.to_json(work).encode())
     course = _Course(crew, job, key, began)
-    await course.open()
-    await course.learn()
+    await course.open([replace(spec, name=work.table(spec.name)) for spec in specs])
+    saving = crew.kernel.task(course.save_regularly(), name=f"{stage.name}.snapshots")
+    snapshots = await course.learn()
+    await saving.cancel()
     metrics = await course.finish()
-    snapshots = await crew.shards.snapshot()
     crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=course.seconds))
     return Learnt({spec.name: work.table(spec.name) for spec in specs}, metrics, snapshots)
-
 
 
 class _Course:
@@ -69,11 +76,14 @@ class _Course:
         self._stage = job.stage
         self._key = key
         self._began = began
-        self._blocks = len(job.dataset.train)
+        self._line = job.number
+        self._tables: list[TableSpec] = []
+        self._sizes = [block.rows for block in job.dataset.train]
+        self._blocks = len(self._sizes)
         self._tested = bool(job.dataset.test)
         self._mailbox: Mailbox[Heard] = ear()
         self._progress = Progress(self._blocks, began)
-        self._units = 0
+        self._finished: set[int] = set()
         self._samples = 0
         self._steps = 0
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
@@ -93,9 +103,11 @@ class _Course:
     def _evaluator(self) -> str:
         return self._stage.name + EVALUATOR
 
-    async def open(self) -> None:
-        """Begin the pools of training workers and, where there are test rows, of one evaluating worker."""
+    async def open(self, tables: list[TableSpec]) -> None:
+        """Make the tables, and begin the pools of training workers and, where there are test rows, of an evaluator."""
         stage = self._stage
+        self._tables = tables
+        await self._crew.shards.create(tables)
         epochs = stage.until.most_epochs()
         total = None if epochs is None else epochs * self._blocks
         pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS)
@@ -109,16 +121,71 @@ class _Course:
             )
             await self._crew.scheduler.ask(Steer(Allow(self._evaluator, 0)))
 
-    async def learn(self) -> None:
-        """Follow the pools until the stage's condition is met."""
+    async def learn(self) -> tuple[str, ...]:
+        """Follow the pools until the stage's condition is met; the keys of the snapshots that hold the model.
+
+        Units that are all finished count when every shard has each of their steps in a snapshot.
+        """
+        saved: tuple[Saved, ...] = ()
+        while not saved and not await self._follow():
+            saved = await self._crew.shards.snapshot(self._line)
+            if await self._reopen([one.ledger for one in saved]):
+                saved = ()
+        self._tell_progress()
+        await self._crew.scheduler.ask(Close(self._stage.name))
+        return tuple(one.key for one in saved or await self._crew.shards.snapshot(self._line))
+
+    async def save_regularly(self) -> None:
+        """Have the shards write a snapshot from time to time, for ever."""
+        while True:
+            await self._crew.kernel.clock.sleep(self._stage.snapshot)
+            with contextlib.suppress(OutsideError):  # the next one will do; the last of the stage may not fail
+                await self._crew.shards.snapshot(self._line)
+
+    async def _follow(self) -> bool:
+        """Take in what happens; True: the condition is met, False: all units are finished."""
         async with aclosing(heard(self._mailbox)) as messages:
             async for message in messages:
                 self._take(message)
-                if isinstance(message, PoolDone) or self._met():
-                    break
+                if self._met():
+                    return True
+                if isinstance(message, PoolDone) and message.pool == self._stage.name:
+                    return False
+                if isinstance(message, ShardBack):
+                    await self._crew.shards.create(self._tables)  # it may have died before its first snapshot
+                    await self._reopen(await self._crew.shards.ledgers(self._line))
                 await self._evaluate_in_time()
-        self._tell_progress()
-        await self._crew.scheduler.ask(Close(self._stage.name))
+        raise AssertionError("what is heard never ends")
+
+    async def _reopen(self, ledgers: Sequence[Ledger]) -> bool:
+        """Have finished units done again of which some shard lacks steps; whether there are any."""
+        lost: dict[int, int] = {}
+        for unit in self._finished:
+            missing = self._steps_of(unit) - 1 - min(ledger.last(unit) for ledger in ledgers)
+            if missing > 0:
+                lost[unit] = missing
+        for unit in lost:
+            self._finished.remove(unit)
+            self._progress.reopened(unit, self._rows_of(unit))
+        units = sorted(lost)
+        for start in range(0, len(units), MOST_UNITS):
+            await self._crew.scheduler.ask(
+                Steer(Reopen(self._stage.name, tuple(units[start : start + MOST_UNITS])))
+            )
+        if lost:
+            self._crew.bus.publish(
+                events.UnitsReopened(
+                    at=self._crew.at, stage=self._stage.name, units=len(lost), steps=sum(lost.values())
+                )
+            )
+        return bool(lost)
+
+    def _rows_of(self, unit: int) -> int:
+        epoch, position = divmod(unit, self._blocks)
+        return self._sizes[int(block_order(self._stage.seed, epoch, self._blocks)[position])]
+
+    def _steps_of(self, unit: int) -> int:
+        return steps_in(self._rows_of(unit), self._stage.minibatch)
 
     async def finish(self) -> dict[str, float]:
         """Measure the finished model on every test row; the stage's figures."""
@@ -150,8 +217,9 @@ class _Course:
                 if self._crew.at - self._told >= TELL:
                     self._tell_progress()
             case UnitDone(pool, unit, rows) if pool == self._stage.name:
-                self._units += 1
-                self._progress.finished(unit, rows)
+                if unit not in self._finished:  # after a shard's death it may be reported again
+                    self._finished.add(unit)
+                    self._progress.finished(unit, rows)
             case UnitDone(pool, _, _, _, figures) if pool == self._evaluator:
                 self._report(figures, final=False)
             case _:
@@ -164,7 +232,7 @@ class _Course:
             events.StageProgress(
                 at=self._told,
                 stage=self._stage.name,
-                done=self._units,
+                done=len(self._finished),
                 total=0 if epochs is None else epochs * self._blocks,
                 rows=self._samples_learnt(),
             )

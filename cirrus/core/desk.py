@@ -32,6 +32,7 @@ from cirrus.core.messages import (
     Order,
     PoolDone,
     Pulse,
+    Reopen,
     ToDriver,
     ToWorker,
     UnitDone,
@@ -192,26 +193,26 @@ class Desk:
         self, at: float, message: FromDriver
     ) -> tuple[DeskCommand, ...]:
         match message:
-            case OpenPool(name, work, total, staleness, timeout):
-                self._pools[name] = _Pool(name, work, units.Leases(total, staleness, timeout))
-                return ()
+            case OpenPool(name, work, total, staleness, timeout, first, floor):
+                pool = self._pools[name] = _Pool(name, work, units.Leases(total, staleness, timeout, first, floor))
+                return self._leased(at, pool, units.Tick(at))
             case Expect(worker):
-                pool = self._pools.get(worker.pool)
-                if pool is not None:
-                    pool.expected[worker.slot] = worker.attempt
+                if worker.pool in self._pools:
+                    self._pools[worker.pool].expected[worker.slot] = worker.attempt
                 return ()
             case Fence(worker, reason):
                 return self._fence(at, worker, reason)
             case Drain(worker, reason):
-                pool = self._pools.get(worker.pool)
-                here = pool is not None and worker in pool.present
+                here = worker.pool in self._pools and worker in self._pools[worker.pool].present
                 return (Tell(worker, Order("drain", reason)),) if here else ()
             case ClosePool(name):
-                pool = self._pools.pop(name, None)
-                present = sorted(pool.present) if pool is not None else ()
+                closed = self._pools.pop(name, None)
+                present = sorted(closed.present) if closed is not None else ()
                 return tuple(command for worker in present for command in _sent_away(worker, "the work is done"))
             case Limit(name, total):
                 return self._bounded(at, name, units.Limited(at, total))
+            case Reopen(name, lost):
+                return self._bounded(at, name, units.Reopened(at, lost))
             case Allow(name, below):
                 return self._bounded(at, name, units.Allowed(at, below))
             case _:

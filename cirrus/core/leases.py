@@ -156,10 +156,12 @@ class Leases:
     """The units ``0..total-1`` of a pool and who holds them; ``total`` ``None``: no end until ``Limited``.
 
     ``first`` is the number of the first lease: a machine that goes on with the same units after another, which is
-    lost, has to start above all of that one's numbers.
+    lost, has to start above all of that one's numbers. The units below ``floor`` are finished already.
     """
 
-    def __init__(self, total: int | None, staleness: int, timeout: float, first: int = 1) -> None:
+    def __init__(
+        self, total: int | None, staleness: int, timeout: float, first: int = 1, floor: int = 0
+    ) -> None:
         checks.integer("leases.staleness", staleness, 1, 10**9)
         checks.positive("leases.timeout", timeout)
         self._total = total
@@ -167,13 +169,13 @@ class Leases:
         self._staleness = staleness
         self._timeout = timeout
         self._lease = first - 1
-        self._next = 0  # the smallest unit that never went out
+        self._next = floor  # the smallest unit that never went out
         self._free: list[int] = []  # a heap of units below that which are to go out again
         self._held: dict[int, Lease] = {}
         self._by: dict[WorkerId, dict[int, int]] = {}  # what each worker holds: unit -> lease
         self._heard: OrderedDict[WorkerId, float] = OrderedDict()  # the longest silent first
         self._wanting: OrderedDict[WorkerId, int] = OrderedDict()  # who asked for how many and has fewer
-        self._top = 0  # the units below are finished, but for the holes
+        self._top = floor  # the units below are finished, but for the holes
         self._holes: list[int] = []  # reopened units below the top, ascending
         self._above: set[int] = set()  # finished units above the top
         self._complete = False

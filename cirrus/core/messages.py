@@ -104,7 +104,8 @@ class OpenPool:
     """Workers of this pool may lease units up to ``total`` (``None``: no end yet) to do what ``work`` describes.
 
     No unit is granted that is ``staleness`` or more beyond the smallest unfinished one. A worker that is not heard of
-    for ``timeout`` seconds loses its leases.
+    for ``timeout`` seconds loses its leases. Where a control actor before this one had the pool, ``first`` is above the
+    number of every lease that it granted, and the units below ``floor`` are finished.
     """
 
     pool: str
@@ -112,6 +113,8 @@ class OpenPool:
     total: int | None
     staleness: int
     timeout: float
+    first: int = 1
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,14 @@ class Allow:
 
     pool: str
     below: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Finished units whose effect was lost are to be done again."""
+
+    pool: str
+    units: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ class ClosePool:
     pool: str
 
 
-FromDriver = OpenPool | Limit | Allow | Expect | Fence | Drain | ClosePool
+FromDriver = OpenPool | Limit | Allow | Reopen | Expect | Fence | Drain | ClosePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,4 +231,11 @@ class Objection:
     column: str
 
 
-ToDriver = WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The first words of a control actor on each connection; another ``name`` is another actor, which knows nothing."""
+
+    name: str
+
+
+ToDriver = Greeting | WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection
