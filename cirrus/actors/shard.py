@@ -15,7 +15,6 @@ from cirrus.errors import Conflict, WireError
 from cirrus.learn.base import TableSpec
 from cirrus.learn.rows import Floats, Keys
 from cirrus.learn.rules import Local
-from cirrus.learn.staleness import rate_scale
 from cirrus.learn.tables import Table
 from cirrus.wire import frames
 from cirrus.wire.frames import Answer, Open, Read, Request, Status, Step
@@ -39,15 +38,15 @@ _VERDICTS = {Verdict.APPLY: Status.APPLIED, Verdict.DUPLICATE: Status.DUPLICATE,
 
 
 class OpenPull(NamedTuple):
-    """Rows that a worker has and whose gradient it owes: tables, local rows in each, their clocks and marks then.
+    """Rows that a worker has and whose gradient it owes: tables, local rows in each, their clocks then.
 
-    ``size``: bytes that all this takes.
+    ``values`` are the rows as they were pulled, where the push makes use of them. ``size``: bytes that all this takes.
     """
 
     tables: tuple[int, ...]
     rows: tuple[Local, ...]
     clocks: tuple[int, ...]
-    marks: tuple[Floats | None, ...]
+    values: tuple[Floats | None, ...]
     size: int
 
 
@@ -238,15 +237,15 @@ class Shard:
             table = self.tables[number]
             staleness = table.clock - pull.clocks[at]
             self.counters.staleness = max(self.counters.staleness, staleness)
-            table.push(pull.rows[at], gradients[at], rate_scale(staleness), pull.marks[at])
+            table.push(pull.rows[at], gradients[at], pull.values[at])
         self.counters.applied += 1
 
     def _pull(self, connection: Connection, tables: tuple[int, ...], rows: tuple[Local, ...]) -> tuple[Floats, ...]:
         held = [self.tables[number] for number in tables]
         served = tuple([table.pull(local) for table, local in zip(held, rows, strict=True)])
-        marks = tuple([table.mark(local) for table, local in zip(held, rows, strict=True)])
-        size = sum([one.nbytes for one in (*rows, *marks) if one is not None])
-        connection.pulls.append(OpenPull(tables, rows, tuple([table.clock for table in held]), marks, size))
+        kept = tuple([values if table.damps else None for table, values in zip(held, served, strict=True)])
+        size = sum([one.nbytes for one in (*rows, *kept) if one is not None])
+        connection.pulls.append(OpenPull(tables, rows, tuple([table.clock for table in held]), kept, size))
         connection.held += size
         return served
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from cirrus import checks
 from cirrus.learn.rows import Floats, Keys, Rows
 from cirrus.optimizers import Optimizer
 
@@ -14,7 +15,9 @@ from cirrus.optimizers import Optimizer
 class TableSpec:
     """A float32 matrix of the model, ``rows`` x ``width``, sharded by row and updated by ``optimizer``.
 
-    ``l2`` and ``l1`` are penalties per step on every row but ``free`` (an intercept; ``None``: no such row).
+    ``l2`` and ``l1`` are penalties per step on every row but ``free`` (an intercept; ``None``: no such row). ``stale``
+    says what becomes of a gradient that was computed on weights which have changed since: ``apply`` takes it as it is,
+    ``damp`` takes what of it is still news, so that hundreds of steps may be in flight (``cirrus.learn.staleness``).
     """
 
     name: str
@@ -24,6 +27,10 @@ class TableSpec:
     l2: float = 0.0
     l1: float = 0.0
     free: int | None = None
+    stale: Literal["apply", "damp"] = "apply"
+
+    def __post_init__(self) -> None:
+        checks.one_of("table.stale", self.stale, ("apply", "damp"))
 
 
 @dataclass(frozen=True, slots=True)

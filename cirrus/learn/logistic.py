@@ -23,7 +23,7 @@ class Logistic(Kernel):
 
     def __init__(self, spec: LogisticRegression, features: int, optimizer: Optimizer) -> None:
         self._features = features
-        weights = TableSpec("weights", features + 1, 1, optimizer, l2=spec.l2, l1=spec.l1, free=features)
+        weights = TableSpec("weights", features + 1, 1, optimizer, l2=spec.l2, l1=spec.l1, free=features, stale="damp")
         self._tables = (weights,)
         self._product = Product()
 

@@ -6,8 +6,8 @@ A step leaves ``|w|`` at ``max(0, r * |w| - s)``. After ``m`` steps without a gr
 ``r = 1 / (1 + eta*l2)``, ``s = r*eta*l1`` where each weight has its rate ``eta`` (composite mirror descent, Duchi,
 Hazan and Singer, 2011).
 
-Penalties are not scaled by staleness: they depend on nothing that a worker computed, so they are never late, and
-scaling them would move the optimum with the number of workers.
+Penalties are not damped like stale steps: they depend on nothing that a worker computed, so they are never late, and
+damping them would move the optimum with the number of workers.
 """
 
 from __future__ import annotations

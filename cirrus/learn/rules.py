@@ -49,12 +49,8 @@ class Rule(ABC):
         """The weights of those rows as a new array."""
 
     @abstractmethod
-    def step(self, local: Local, gradient: Floats, scale: float, since: Floats | None) -> None:
-        """Apply a gradient of the shape of ``values(local)`` at ``scale`` times the rate; ``since`` is a ``mark``."""
-
-    def mark(self, local: Local) -> Floats | None:  # noqa: ARG002  most rules have nothing to remember
-        """What a later ``step`` on those rows has to know of this moment; ``None`` where it needs nothing."""
-        return None
+    def step(self, local: Local, gradient: Floats, pulled: Floats | None) -> None:
+        """Apply a gradient of the shape of ``values(local)``, damped by what has moved since ``pulled``, if given."""
 
 
 class Weighted(Rule):
@@ -70,9 +66,3 @@ class Weighted(Rule):
     @abstractmethod
     def rates(self, local: Local) -> float | Floats:
         """The learning rate by which penalties act on those rows: a number, or one for each of their weights."""
-
-    def subtract(self, local: Local, change: Floats, buffer: Floats) -> None:
-        """Subtract ``change`` from the weights of those rows."""
-        self.weights.take(local, axis=0, out=buffer, mode="clip")
-        np.subtract(buffer, change, out=buffer)
-        self.weights[local] = buffer

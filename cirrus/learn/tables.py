@@ -44,6 +44,11 @@ class Table:
         return self._rule.shape[0]
 
     @property
+    def damps(self) -> bool:
+        """Whether ``push`` makes use of what was pulled."""
+        return self.spec.stale == "damp"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of weights and state."""
         return sum(array.nbytes for array in self._arrays().values())
@@ -53,19 +58,18 @@ class Table:
         values = self._rule.values(local) if self._penalty is None else self._penalty.settle(local)
         return values.reshape(-1, self.spec.width)
 
-    def mark(self, local: Local) -> Floats | None:
-        """What ``push`` has to know of the moment at which those rows were pulled; ``None`` where it needs nothing.
+    def push(self, local: Local, gradient: Floats, pulled: Floats | None = None) -> None:
+        """Apply one step, and advance the clock.
 
-        Take it where more than one step may be in flight. An opaque array of as many values as were pulled.
+        ``pulled`` is what ``pull`` gave for the gradient: where the table ``damps``, the step counts less the more of
+        it other steps have done in between (``cirrus.learn.staleness``). ``None`` applies it in full.
         """
-        return self._rule.mark(local)
-
-    def push(self, local: Local, gradient: Floats, scale: float = 1.0, since: Floats | None = None) -> None:
-        """Apply one step at ``scale`` times the rate and advance the clock; ``since`` is the pull's ``mark``."""
         if self._penalty is not None:
             self._penalty.settle(local)
         if len(local):
-            self._rule.step(local, gradient.reshape(len(local), *self._rule.shape[1:]), scale, since)
+            shape = (len(local), *self._rule.shape[1:])
+            seen = pulled.reshape(shape) if self.damps and pulled is not None else None
+            self._rule.step(local, gradient.reshape(shape), seen)
         self._rule.clock += 1
 
     def tick(self) -> None:

@@ -11,7 +11,6 @@ from cirrus.learn.base import TableSpec
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov
 
 Doubles = NDArray[np.float64]
-Push = tuple[NDArray[np.intp], Doubles, float]
 
 
 def soft(weights: Doubles, by: Doubles | float) -> Doubles:
@@ -19,7 +18,7 @@ def soft(weights: Doubles, by: Doubles | float) -> Doubles:
 
 
 class Plain:
-    """A whole table. ``step`` takes the rows of a push, their gradient and its scale."""
+    """A whole table. ``step`` takes the rows of a push and their gradient."""
 
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
@@ -31,42 +30,42 @@ class Plain:
         if isinstance(spec.optimizer, Adagrad):
             self.a += spec.optimizer.initial
 
-    def step(self, rows: NDArray[np.intp], gradient: Doubles, scale: float) -> None:
-        rule: dict[type, Callable[[int, Doubles, float], None]] = {
+    def step(self, rows: NDArray[np.intp], gradient: Doubles) -> None:
+        rule: dict[type, Callable[[int, Doubles], None]] = {
             SGD: self.sgd, Momentum: self.momentum, Nesterov: self.nesterov, Adagrad: self.adagrad, Adam: self.adam,
             FTRL: self.ftrl,
         }  # fmt: skip
         for row, one in zip(rows, gradient, strict=True):
-            rule[type(self.spec.optimizer)](int(row), one, scale)
+            rule[type(self.spec.optimizer)](int(row), one)
         self.steps += 1
         if isinstance(self.spec.optimizer, FTRL):
             self.close()
         else:
             self.penalise()
 
-    def sgd(self, row: int, g: Doubles, scale: float) -> None:
+    def sgd(self, row: int, g: Doubles) -> None:
         assert isinstance(self.spec.optimizer, SGD)
-        self.w[row] -= self.spec.optimizer.rate * scale * g
+        self.w[row] -= self.spec.optimizer.rate * g
 
-    def momentum(self, row: int, g: Doubles, scale: float) -> None:
+    def momentum(self, row: int, g: Doubles) -> None:
         o = self.spec.optimizer
         assert isinstance(o, Momentum)
-        self.a[row] = o.momentum * self.a[row] + scale * g
+        self.a[row] = o.momentum * self.a[row] + g
         self.w[row] -= o.rate * self.a[row]
 
-    def nesterov(self, row: int, g: Doubles, scale: float) -> None:
+    def nesterov(self, row: int, g: Doubles) -> None:
         o = self.spec.optimizer
         assert isinstance(o, Nesterov)
-        self.a[row] = o.momentum * self.a[row] + scale * g
-        self.w[row] -= o.rate * (scale * g + o.momentum * self.a[row])
+        self.a[row] = o.momentum * self.a[row] + g
+        self.w[row] -= o.rate * (g + o.momentum * self.a[row])
 
-    def adagrad(self, row: int, g: Doubles, scale: float) -> None:
+    def adagrad(self, row: int, g: Doubles) -> None:
         o = self.spec.optimizer
         assert isinstance(o, Adagrad)
         self.a[row] += g * g
-        self.w[row] -= o.rate * scale * g / np.sqrt(self.a[row])
+        self.w[row] -= o.rate * g / np.sqrt(self.a[row])
 
-    def adam(self, row: int, g: Doubles, scale: float) -> None:
+    def adam(self, row: int, g: Doubles) -> None:
         o = self.spec.optimizer
         assert isinstance(o, Adam)
         self.count[row] += 1
@@ -74,13 +73,13 @@ class Plain:
         self.b[row] = o.beta2 * self.b[row] + (1 - o.beta2) * g * g
         first = self.a[row] / (1 - o.beta1 ** self.count[row])
         second = self.b[row] / (1 - o.beta2 ** self.count[row])
-        self.w[row] -= o.rate * scale * first / (np.sqrt(second) + o.epsilon)
+        self.w[row] -= o.rate * first / (np.sqrt(second) + o.epsilon)
 
-    def ftrl(self, row: int, g: Doubles, scale: float) -> None:
+    def ftrl(self, row: int, g: Doubles) -> None:
         o = self.spec.optimizer
         assert isinstance(o, FTRL)
         sigma = (np.sqrt(self.b[row] + g * g) - np.sqrt(self.b[row])) / o.rate
-        self.a[row] += scale * g - sigma * self.w[row]
+        self.a[row] += g - sigma * self.w[row]
         self.b[row] += g * g
 
     def penalise(self) -> None:

@@ -33,7 +33,6 @@ def walk(spec: TableSpec, shards: int, seed: int, steps: int = 60) -> None:
     for _ in range(steps):
         keys = np.flatnonzero(rng.random(spec.rows) < rng.choice([0.05, 0.3]))
         gradient = rng.normal(size=(len(keys), spec.width)).astype(np.float32)
-        scale = float(rng.choice([1.0, 0.25]))
         looked = np.flatnonzero(rng.random(spec.rows) < 0.2)
         for shard, table in enumerate(tables):
             seen = looked[shard_of(looked, shards) == shard]
@@ -41,10 +40,10 @@ def walk(spec: TableSpec, shards: int, seed: int, steps: int = 60) -> None:
             np.testing.assert_allclose(look(seen // shards), plain.w[seen], rtol=2e-4, atol=2e-5)
             here = shard_of(keys, shards) == shard
             if here.any() or rng.random() < 0.5:
-                table.push(keys[here] // shards, gradient[here], scale)
+                table.push(keys[here] // shards, gradient[here])
             else:
                 table.tick()
-        plain.step(keys, gradient.astype(np.float64), scale)
+        plain.step(keys, gradient.astype(np.float64))
     for shard, table in enumerate(tables):
         assert table.clock == steps
         np.testing.assert_allclose(table.weights(), plain.w[shard::shards], rtol=2e-4, atol=2e-5)
@@ -107,37 +106,3 @@ def test_rows_that_are_not_pushed_rest() -> None:
         table.push(np.array([3]), np.ones((1, 1), np.float32))
         assert not table.weights()[1:3].any()
         assert table.weights()[0] == alone[0]
-
-
-@pytest.mark.parametrize("optimizer", [Adagrad(0.1), FTRL(0.1)], ids=name)
-def test_marks_change_nothing_with_one_step_in_flight(optimizer: Optimizer) -> None:
-    rng = np.random.default_rng(0)
-    spec = TableSpec("t", ROWS, 2, optimizer, l2=0.01)
-    marked, plain = Table(spec, 0, 1), Table(spec, 0, 1)
-    for _ in range(50):
-        local = np.flatnonzero(rng.random(ROWS) < 0.3)
-        gradient = rng.normal(size=(len(local), 2)).astype(np.float32)
-        marked.push(local, gradient, 1.0, marked.mark(local))
-        plain.push(local, gradient)
-    np.testing.assert_allclose(marked.weights(), plain.weights(), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("optimizer", [Adagrad(0.1), FTRL(0.1)], ids=name)
-def test_late_news_told_twice_moves_less_and_opposite_news_moves_as_ever(optimizer: Optimizer) -> None:
-    one = np.zeros(1, np.intp)
-
-    def end(first: float, second: float, *, marked: bool) -> float:
-        table = Table(TableSpec("t", 1, 1, optimizer), 0, 1)
-        since = table.mark(one) if marked else None
-        table.push(one, np.array([[first]], np.float32))
-        table.push(one, np.array([[second]], np.float32), 1.0, since)
-        return float(table.weights()[0, 0])
-
-    assert end(1.0, 1.0, marked=False) < end(1.0, 1.0, marked=True) < 0.0
-    towards = end(1.0, -1.0, marked=True)
-    assert abs(towards) < abs(end(1.0, -0.5, marked=True))
-
-
-@pytest.mark.parametrize("optimizer", [SGD(), Momentum(), Nesterov(), Adam()], ids=name)
-def test_rules_without_an_accumulator_need_no_mark(optimizer: Optimizer) -> None:
-    assert Table(TableSpec("t", 3, 1, optimizer), 0, 1).mark(np.arange(3)) is None
