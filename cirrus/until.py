@@ -34,6 +34,10 @@ class Condition(ABC):
         """The number of epochs after which this condition is surely met; ``None`` where nothing bounds it."""
         return None
 
+    def needs_loss(self) -> bool:
+        """Whether a test loss may decide, so that there must be test rows."""
+        return False
+
     def __or__(self, other: Condition) -> Condition:
         """Either of the two."""
         return Either(self, other)
@@ -73,6 +77,10 @@ class LossBelow(Condition):
     def met(self, reached: Reached) -> bool:
         """A reported loss decides."""
         return reached.loss is not None and reached.loss < self.value
+
+    def needs_loss(self) -> bool:
+        """It does."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,10 @@ class Either(Condition):
         bounds = [one for one in (self.first.most_epochs(), self.second.most_epochs()) if one is not None]
         return min(bounds, default=None)
 
+    def needs_loss(self) -> bool:
+        """Where one of the two does."""
+        return self.first.needs_loss() or self.second.needs_loss()
+
 
 @dataclass(frozen=True, slots=True)
 class Both(Condition):
@@ -143,6 +155,10 @@ class Both(Condition):
         """The larger bound, where both have one."""
         first, second = self.first.most_epochs(), self.second.most_epochs()
         return None if first is None or second is None else max(first, second)
+
+    def needs_loss(self) -> bool:
+        """Where one of the two does."""
+        return self.first.needs_loss() or self.second.needs_loss()
 
 
 def epochs(count: int) -> Epochs:

@@ -46,6 +46,7 @@ def demo_pipeline(path: str) -> Pipeline:
 async def demo(arguments: Namespace) -> None:
     """Make the data, run the pipeline, and report what was reached beside what can be reached."""
     checks.integer("--rows", arguments.rows, 1000, 100_000_000)
+    checks.integer("--seed", arguments.seed, 0, 2**63 - 1)
     clock: Clock = SystemClock()
     began = clock.monotonic()
     with tempfile.TemporaryDirectory(prefix="cirrus-demo-") as folder:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,10 @@ def load_pipeline(where: str) -> Pipeline:
     sys.path.insert(0, str(path.parent.absolute()))
     try:
         spec.loader.exec_module(module)
+    except PipelineError:
+        raise
+    except Exception as error:  # the border: the file is the user's, and may raise anything
+        raise PipelineError("FILE", file, f"a file that can be executed; {_fault(error, path)}") from error
     finally:
         sys.path.pop(0)
     found = getattr(module, name or "pipeline", None)
@@ -50,6 +55,14 @@ def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
         ]
         pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
     return pipeline
+
+
+def _fault(error: Exception, path: Path) -> str:
+    """What the file raised, and the last of its lines that was reached."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    return f"{type(error).__name__}{f' at line {line}' if line else ''}: {error}"
 
 
 def _replaced(value: S, path: list[str], given: object, setting: str) -> S:

@@ -29,15 +29,16 @@ async def list_runs(arguments: Namespace) -> None:
 
 
 async def _run(store: ObjectStore, key: str) -> dict[str, object]:
-    run = await _document(store, key)
+    run = await document(store, key)
     try:
-        result = await _document(store, key.removesuffix("run.json") + "result.json")
+        result = await document(store, key.removesuffix("run.json") + "result.json")
     except NotFound:
         result = {"outcome": "running or lost"}
     return {**run, **result}
 
 
-async def _document(store: ObjectStore, key: str) -> dict[str, object]:
+async def document(store: ObjectStore, key: str) -> dict[str, object]:
+    """A JSON object of the store; ``Corrupt`` where it is something else."""
     try:
         found = json.loads(await store.get(key))
     except ValueError as error:

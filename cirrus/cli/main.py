@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from cirrus.cli.demo import demo
-from cirrus.cli.listing import list_runs
 from cirrus.cli.output import DONE, FAILED, INTERRUPTED, OUTSIDE, WRONG, complain
-from cirrus.cli.predicting import predict
-from cirrus.cli.running import run_file
 from cirrus.errors import OutsideError, PipelineError, RunError
 
 EPILOG = (
@@ -20,33 +18,39 @@ EPILOG = (
     f"{OUTSIDE} something outside failed, {INTERRUPTED} interrupted"
 )
 
-Verb = Callable[[Namespace], Coroutine[Any, Any, None]]
+VERBS = {
+    "demo": "cirrus.cli.demo:demo",
+    "run": "cirrus.cli.running:run_file",
+    "predict": "cirrus.cli.predicting:predict",
+    "ls": "cirrus.cli.listing:list_runs",
+}
+"""What each verb calls; its module is imported when the verb is used, so that no verb waits for another's imports."""
 
 
 def parser() -> ArgumentParser:
     """All verbs and their options."""
     top = ArgumentParser(prog="cirrus", description="machine learning on serverless functions", epilog=EPILOG)
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
-    made = _verb(verbs, "demo", demo, "make click data with a known optimum, prepare it and train on it")
+    made = _verb(verbs, "demo", "make click data with a known optimum, prepare it and train on it")
     made.add_argument("--rows", type=int, default=200_000, help="rows to make (default 200000)")
     made.add_argument("--seed", type=int, default=0, help="which rows to make (default 0)")
-    ran = _verb(verbs, "run", run_file, "run the pipeline of a Python file")
+    ran = _verb(verbs, "run", "run the pipeline of a Python file")
     ran.add_argument("file", metavar="FILE[:NAME]", help="the file, and the pipeline's name in it (pipeline)")
     ran.add_argument("--on", choices=("local",), default="local", help="where to run it (local)")
     change = "change a setting, such as train.workers=8"
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
-    told = _verb(verbs, "predict", predict, "print the probability of label 1 for each row of a file")
+    told = _verb(verbs, "predict", "print the probability of label 1 for each row of a file")
     told.add_argument("model", help="a model that was saved, or a run id")
     told.add_argument("data", help="rows like those that the model was trained on, with or without labels")
-    _verb(verbs, "ls", list_runs, "list the runs of a store")
+    _verb(verbs, "ls", "list the runs of a store")
     return top
 
 
-def _verb(verbs: Any, name: str, call: Verb, help_text: str) -> ArgumentParser:
+def _verb(verbs: Any, name: str, help_text: str) -> ArgumentParser:
     made: ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     made.add_argument("--store", default=None, metavar="FOLDER", help="where objects are kept (~/.cirrus)")
-    made.set_defaults(call=call)
+    made.set_defaults(verb=name)
     return made
 
 
@@ -54,13 +58,17 @@ def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say and return the exit code."""
     arguments = parser().parse_args(words)
     try:
-        asyncio.run(arguments.call(arguments))
+        asyncio.run(_call(arguments.verb)(arguments))
+        sys.stdout.flush()
     except PipelineError as error:
         complain(str(error))
         return WRONG
     except RunError as error:
         complain(str(error))
         return FAILED
+    except BrokenPipeError:  # whoever read our output has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except (OutsideError, OSError) as error:
         complain(str(error))
         return OUTSIDE
@@ -68,6 +76,12 @@ def main(words: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     return DONE
+
+
+def _call(verb: str) -> Callable[[Namespace], Coroutine[Any, Any, None]]:
+    module, _, name = VERBS[verb].partition(":")
+    call: Callable[[Namespace], Coroutine[Any, Any, None]] = getattr(importlib.import_module(module), name)
+    return call
 
 
 if __name__ == "__main__":

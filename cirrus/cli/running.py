@@ -18,7 +18,7 @@ async def follow(pipeline: Pipeline, place: Local, *, quiet: bool) -> Result:
     """Run a pipeline and show it on standard error meanwhile."""
     show = choose(as_json=quiet)
     async with start(pipeline, on=place) as run:
-        await show.follow(run.events())
+        await show.follow(run.events(), lambda: run.cost)
         return await run.result()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import TYPE_CHECKING, Protocol, assert_never
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, assert_never
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-
+from cirrus.cli.tally import Tally
+from cirrus.core.cost import Cost
 from cirrus.events import (
     Event,
     InvokeFailed,
@@ -15,24 +16,30 @@ from cirrus.events import (
     RowsPrepared,
     RunFinished,
     RunStarted,
+    ShardRestarted,
     ShardStarted,
     StageFinished,
     StageProgress,
     StageStarted,
+    UnitsReopened,
     WorkerReplaced,
     WorkersScaled,
     WorkerStarted,
     WorkerStopped,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+LEAST_PAUSE = 2.0
+PAUSE = 0.1
+"""Between two lines of progress of a stage: so many seconds, and this part of the time that has passed."""
+
+Spent = Callable[[], Cost]
+"""What the run has cost until now."""
 
 
 class Show(Protocol):
     """Follows a run's events to their end."""
 
-    async def follow(self, events: AsyncIterator[Event]) -> None:
+    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:
         """Show each event until there are no more."""
         ...
 
@@ -40,59 +47,48 @@ class Show(Protocol):
 class Silent:
     """Shows nothing: the caller prints one JSON object at the end."""
 
-    async def follow(self, events: AsyncIterator[Event]) -> None:
+    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:  # noqa: ARG002  it shows no cost
         async for _ in events:
             pass
 
 
 class Lines:
-    """One plain line an event, on standard error."""
+    """Plain lines on standard error, fewer of a kind the longer a run goes on, so that a log stays short."""
 
-    async def follow(self, events: AsyncIterator[Event]) -> None:
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._said: dict[tuple[type[Event], str], float] = {}
+
+    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:  # noqa: ARG002  the end says the cost
         async for event in events:
-            line = sentence(event)
+            self._tally.take(event)
+            line = self._line(event)
             if line:
                 print(f"{event.at:8.2f}s  {line}", file=sys.stderr, flush=True)
 
-
-class Live:
-    """A bar a stage with its workers and its newest loss, and a line for each event that deserves one."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bars: dict[str, TaskID] = {}
-        self._workers: dict[str, int] = {}
-        self._loss: dict[str, str] = {}
-
-    async def follow(self, events: AsyncIterator[Event]) -> None:
-        columns = (
-            SpinnerColumn(), TextColumn("{task.description:>10}"), BarColumn(bar_width=28),
-            TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self._console, refresh_per_second=8) as progress:
-            async for event in events:
-                self._move(progress, event)
-                line = "" if isinstance(event, StageProgress | LossReported | WorkerStarted) else sentence(event)
-                if line:
-                    progress.console.print(f"[dim]{event.at:8.2f}s[/dim]  {line}", markup=True, highlight=False)
-
-    def _move(self, progress: Progress, event: Event) -> None:
+    def _line(self, event: Event) -> str:
         match event:
-            case StageStarted(stage=stage):
-                self._bars[stage] = progress.add_task(stage, total=None, note="")
-            case StageProgress(stage=stage, done=done, total=total) if stage in self._bars:
-                progress.update(self._bars[stage], completed=done, total=total or None)
+            case StageProgress(stage=stage):
+                sight = self._tally.stages[stage]
+                rate = f", {sight.rate:,.0f} rows/s, {self._tally.workers(stage)} workers" if sight.rate else ""
+                return sentence(event) + rate if event.done == event.total or self._due(event) else ""
+            case LossReported():
+                return sentence(event) if event.final or self._due(event) else ""
             case WorkerStarted(stage=stage):
-                self._workers[stage] = self._workers.get(stage, 0) + 1
-            case WorkerStopped(stage=stage) | WorkerReplaced(stage=stage):
-                self._workers[stage] = self._workers.get(stage, 0) - 1
-            case LossReported(stage=stage, loss=loss, auc=auc):
-                self._loss[stage] = f"log loss {loss:.4f}  AUC {auc:.4f}"
+                return f"{stage}: all workers are here" if self._complete(stage) else ""
             case _:
-                return
-        if stage in self._bars:
-            note = f"{self._workers.get(stage, 0)} workers  {self._loss.get(stage, '')}"
-            progress.update(self._bars[stage], note=note)
+                return sentence(event)
+
+    def _complete(self, stage: str) -> bool:
+        sight = self._tally.stages.get(stage)
+        return sight is not None and self._tally.workers(stage) == sight.wished
+
+    def _due(self, event: StageProgress | LossReported) -> bool:
+        kind = type(event), event.stage
+        due = event.at - self._said.get(kind, -LEAST_PAUSE) >= max(LEAST_PAUSE, PAUSE * event.at)
+        if due:
+            self._said[kind] = event.at
+        return due
 
 
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for each kind of event
@@ -102,13 +98,18 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
             return f"run {run_id} in {store}"
         case ShardStarted(shard=shard, address=address):
             return f"shard {shard} answers at {address}"
+        case ShardRestarted(shard=shard, reason=reason):
+            return f"shard {shard} runs again from its newest snapshot: {reason}"
+        case UnitsReopened(stage=stage, units=units, steps=steps):
+            return f"{stage}: {steps} steps of {units} units were lost and are done again"
         case StageStarted(stage=stage, workers=workers):
             return f"{stage}: begins with {workers} workers"
         case StageProgress(stage=stage, done=done, total=total, rows=rows):
             of = f" of {total}" if total else ""
-            return f"{stage}: {done}{of} units, {rows} rows"
+            return f"{stage}: {done}{of} units, {rows:,} rows"
         case RowsPrepared(stage=stage, rows_in=rows, skipped=skipped, train=train, test=test, features=features):
-            return f"{stage}: {rows} rows in, {train} to train, {test} to test, {skipped} skipped, {features} features"
+            kept = f"{train:,} to train, {test:,} to test, {skipped:,} skipped"
+            return f"{stage}: {rows:,} rows in, {kept}, {features:,} features"
         case StageFinished(stage=stage, seconds=seconds):
             return f"{stage}: finished in {seconds:.1f} s"
         case WorkersScaled(stage=stage, workers=workers):
@@ -122,9 +123,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
         case InvokeFailed(stage=stage, slot=slot, reason=reason):
             return f"{stage}: worker {slot} could not be started: {reason}"
         case LossReported(stage=stage, loss=loss, auc=auc, accuracy=accuracy, samples=samples):
-            return f"{stage}: log loss {loss:.4f}, AUC {auc:.4f}, accuracy {accuracy:.4f} after {samples} samples"
-        case RunFinished(outcome=outcome, reason=reason, dollars=dollars):
-            return f"run {outcome}{': ' + reason if reason else ''}, {dollars:.4f} dollars"
+            return f"{stage}: log loss {loss:.4f}, AUC {auc:.4f}, accuracy {accuracy:.4f} after {samples:,} samples"
+        case RunFinished(outcome=outcome, dollars=dollars):  # whoever started the run says why it failed
+            return f"run done, {dollars:.4f} dollars" if outcome == "done" else ""
         case _:
             assert_never(event)
 
@@ -133,4 +134,7 @@ def choose(*, as_json: bool) -> Show:
     """Silence for JSON, bars for a terminal, lines otherwise."""
     if as_json:
         return Silent()
-    return Live() if sys.stderr.isatty() else Lines()
+    if sys.stderr.isatty():
+        live: Show = importlib.import_module("cirrus.cli.live").LiveShow()  # rich is slow to import
+        return live
+    return Lines()

@@ -16,6 +16,7 @@ from cirrus.learn.rows import Floats
 from cirrus.sources import CsvSource
 
 _NO_NUMBER = "is no number; correct it, or declare it as a category"
+_NO_LABEL = "is no label; it must be 0 or 1, or -1 or 1, or positive= must say which text counts as 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class CsvParser:
         categories: dict[str, Tokens] = {}
         label = cut.field(names.index(self.source.label))
         labels, wrong = self._labels(label)
-        faults.note_tokens(cut, self.source.label, label, wrong, "is no label; it must be 0 or 1, or -1 or 1")
+        faults.note_tokens(cut, self.source.label, label, wrong, _NO_LABEL)
         for column, kind in (self.source.columns or {}).items():
             tokens = cut.field(names.index(column))
             if kind == "category":

@@ -1,0 +1,70 @@
+"""A run in a terminal: one line a stage that moves, and above it a line for each event that deserves one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cirrus.cli.show import Spent, sentence
+from cirrus.cli.tally import Sight, Tally
+from cirrus.clock import SystemClock
+from cirrus.events import Event, LossReported, StageFinished, StageProgress, StageStarted, WorkerStarted
+
+TIMES_A_SECOND = 8
+BAR = 16
+QUIET = StageProgress | LossReported | WorkerStarted | StageStarted | StageFinished
+"""What the moving lines say already."""
+
+
+class LiveShow:
+    """Bars of the stages with progress, workers, rate and loss, and the run's cost below them."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._tally = Tally()
+        self._clock = SystemClock()
+        self._zero = self._clock.monotonic()
+
+    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:
+        def picture() -> RenderableType:
+            cost = spent()
+            line = f"${cost.dollars:.4f}, ${cost.dollars_per_second:.6f}/s, {cost.invocations} workers started"
+            return Group(*self._stages(), Text(line, style="dim"))
+
+        with Live(get_renderable=picture, console=self._console, refresh_per_second=TIMES_A_SECOND) as live:
+            async for event in events:
+                self._zero = min(self._zero, self._clock.monotonic() - event.at)
+                self._tally.take(event)
+                line = "" if isinstance(event, QUIET) else sentence(event)
+                if line:
+                    live.console.print(Text.assemble((f"{event.at:8.2f}s  ", "dim"), line))
+
+    def _stages(self) -> list[Table]:
+        """All stages as one table; nothing before the first begins."""
+        now = self._clock.monotonic() - self._zero
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, sight in tuple(self._tally.stages.items()):
+            table.add_row(*_cells(name, sight, self._tally.workers(name), now))
+        return [table] if table.row_count else []
+
+
+def _cells(name: str, sight: Sight, workers: int, now: float) -> tuple[RenderableType, ...]:
+    seconds = now - sight.began if sight.seconds is None else sight.seconds
+    finished = sight.seconds is not None
+    bar = ProgressBar(
+        total=1.0 if finished else float(sight.total) or None,
+        completed=1.0 if finished else float(sight.done),
+        width=BAR,
+        pulse=not finished and not sight.total,
+    )
+    of = f"{sight.done}/{sight.total}" if sight.total else f"{sight.done}"
+    hands = "done" if finished else f"{workers}/{sight.wished} workers"
+    loss = "" if sight.loss is None else f"loss {sight.loss:.4f}"
+    clock = str(timedelta(seconds=int(seconds)))
+    return name, bar, of, hands, f"{sight.rate:,.0f} rows/s" if sight.rate else "", loss, Text(clock, style="dim")
