@@ -35,6 +35,7 @@ class Health:
         self._policy = policy
         self._budget = RestartBudget(policy.restarts, policy.window)
         self._alike = Alike(policy.forget)
+        self._silent = Alike(policy.forget)
         self._newest_sight = float("-inf")
         self._streaks: dict[int, int] = {}  # short-lived workers in a row
         self._starved: set[int] = set()  # slots whose last worker ran out of memory
@@ -44,8 +45,9 @@ class Health:
         self._budget.most = max(self._policy.restarts, self._policy.restarts_per_worker * workers)
 
     def seen(self, at: float) -> None:
-        """A worker has spoken for the first time."""
+        """A worker has spoken for the first time: whatever kept others from it before is no rule."""
         self._newest_sight = at
+        self._silent = Alike(self._policy.forget)
 
     def left(self, slot: int, lived: float) -> float | GiveUp:
         """A worker ended cleanly; it costs nothing, but those that leave as soon as they come have to wait."""
@@ -54,7 +56,7 @@ class Health:
 
     def refused(self, at: float, slot: int, reason: str) -> float | GiveUp:
         """The provider will not start a worker."""
-        return self._repeated(at, reason) or self.unreachable(slot, reason)
+        return self._repeated(self._alike, at, reason) or self.unreachable(slot, reason)
 
     def unreachable(self, slot: int, reason: str) -> float | GiveUp:
         """The provider could not be asked for a worker."""
@@ -72,14 +74,16 @@ class Health:
         # A worker's own exception counts whenever it comes; silence only where no other worker has come up since, for
         # a few of many requests may well be lost on the way.
         silent = death.asked is not None and self._newest_sight < death.asked
-        ended = self._repeated(death.at, death.text) if death.cause == "failed" or silent else None
+        ended = None
+        if death.cause == "failed" or silent:
+            ended = self._repeated(self._alike if death.cause == "failed" else self._silent, death.at, death.text)
         if ended is None and not self._budget.spend(death.at):
             many = f"more than {self._budget.most} workers had to be replaced within {self._policy.window:g} s"
             ended = GiveUp(many, death.text)
         return ended or self._pause(death.slot, death.lived, death.text)
 
-    def _repeated(self, at: float, text: str) -> GiveUp | None:
-        if self._alike.add(at, text) < self._policy.alike:
+    def _repeated(self, alike: Alike, at: float, text: str) -> GiveUp | None:
+        if alike.add(at, text) < self._policy.alike:
             return None
         return GiveUp(f"{self._policy.alike} workers in a row failed in the same way", text)
 

@@ -190,6 +190,17 @@ def test_a_few_requests_of_many_may_be_lost() -> None:
     assert invoked(commands) == [w(slot, 2) for slot in range(45, 50)]
 
 
+def test_workers_that_die_before_they_speak_are_no_rule_where_others_come_up_in_between() -> None:
+    pool, at = running(3), 0.0
+    for attempt in range(1, 9, 2):
+        at += 20.0
+        pool.handle(Exited(at, w(0, attempt), "killed", "SIGKILL"))
+        assert given_up(pool.handle(Exited(at + 0.5, w(0, attempt + 1), "killed", "SIGKILL"))) is None
+        pool.handle(Tick(at + 1.0))
+        pool.handle(Seen(at + 1.0, w(0, attempt + 2)))
+        assert pool.counts.running == 3
+
+
 @pytest.mark.parametrize("wish", [1, 2, 50])
 def test_a_pool_whose_workers_all_die_young_gives_up(wish: int) -> None:
     pool, at = running(wish, PoolPolicy(restarts=1000, restarts_per_worker=1000)), 0.0
