@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         OutsideError,
         PipelineError,
         Refused,
+        RunBusy,
         RunError,
         StageFailed,
         StoreError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         ShardStarted,
         StageFinished,
         StageProgress,
+        StageResumed,
         StageStarted,
         UnitsReopened,
         WorkerReplaced,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov
     from cirrus.pipeline import Budget, Pipeline, Prepare, Train
     from cirrus.results import Result
-    from cirrus.runs import Run, run, run_sync, start
+    from cirrus.runs import Run, resume, run, run_sync, start
     from cirrus.sources import criteo, csv, libsvm
     from cirrus.steps import Bucket, Hash, MinMax, Standard, every
     from cirrus.trained import Model
@@ -74,6 +76,7 @@ _HOMES = {
         "OutsideError",
         "PipelineError",
         "Refused",
+        "RunBusy",
         "RunError",
         "StageFailed",
         "StoreError",
@@ -91,6 +94,7 @@ _HOMES = {
     "ShardStarted",
         "StageFinished",
         "StageProgress",
+        "StageResumed",
         "StageStarted",
         "UnitsReopened",
         "WorkerReplaced",
@@ -102,7 +106,7 @@ _HOMES = {
     "cirrus.optimizers": ("FTRL", "SGD", "Adagrad", "Adam", "Momentum", "Nesterov"),
     "cirrus.pipeline": ("Budget", "Pipeline", "Prepare", "Train"),
     "cirrus.results": ("Result",),
-    "cirrus.runs": ("Run", "run", "run_sync", "start"),
+    "cirrus.runs": ("Run", "resume", "run", "run_sync", "start"),
     "cirrus.sources": ("criteo", "csv", "libsvm"),
     "cirrus.steps": ("Bucket", "Hash", "MinMax", "Standard", "every"),
     "cirrus.trained": ("Model",),
@@ -159,6 +163,7 @@ __all__ = [
     "Result",
     "RowsPrepared",
     "Run",
+    "RunBusy",
     "RunError",
     "RunFinished",
     "RunStarted",
@@ -167,6 +172,7 @@ __all__ = [
     "StageFailed",
     "StageFinished",
     "StageProgress",
+    "StageResumed",
     "StageStarted",
     "Standard",
     "StoreError",
@@ -187,6 +193,7 @@ __all__ = [
     "local",
     "loss_below",
     "minutes",
+    "resume",
     "run",
     "run_sync",
     "samples",

@@ -6,13 +6,14 @@ The only place that builds actors in the user's process.
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import secrets
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from aiohttp import ClientSession
 
@@ -25,9 +26,10 @@ from cirrus.actors.inspection import inspect
 from cirrus.actors.kernel import Kernel
 from cirrus.actors.orders import Address, Orders
 from cirrus.actors.preparing import prepare
+from cirrus.actors.records import Past, Records, finite, read_run, same_input
 from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
 from cirrus.actors.shards import Plan, ShardCalls
-from cirrus.actors.training import Job, Learnt, train
+from cirrus.actors.training import Job, train
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.cloud.local import LocalInvoker
@@ -36,12 +38,14 @@ from cirrus.cloud.processes import Processes
 from cirrus.core.cost import FREE, Cost, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
-from cirrus.errors import BudgetExceeded, Conflict
+from cirrus.errors import BudgetExceeded, Conflict, Killed, OutsideError, RunBusy
 from cirrus.learn.encoding import Encoder
-from cirrus.pipeline import Pipeline
+from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.store.base import ObjectStore
-from cirrus.store.datasets import DataSet
+from cirrus.store.datasets import DataSet, load
+from cirrus.store.fields import JSON
+from cirrus.store.holding import Spent
 from cirrus.store.opening import open_store
 from cirrus.trained import Model
 from cirrus.wire.tokens import Claims, issue
@@ -50,6 +54,7 @@ WORKER = (sys.executable, "-m", "cirrus.actors.worker_process")
 SHARD = (sys.executable, "-m", "cirrus.actors.host")
 FOREVER = 30 * 86_400.0
 GRACE = 5.0  # seconds in which workers and shards may end by themselves
+RENEW = 5.0  # seconds between two signs of life in the store
 LOOK = 0.2  # seconds between two looks at the budget
 
 
@@ -83,6 +88,16 @@ class _Ground:
     invoker: LocalInvoker
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is to be done: the pipeline, its records, what was done before, and the preparation unless it was."""
+
+    pipeline: Pipeline
+    records: Records
+    past: Past
+    work: PrepareWork | None
+
+
 @dataclass(slots=True)
 class _Outcome:
     metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
@@ -90,24 +105,37 @@ class _Outcome:
 
 
 class Driver:
-    """One run from its first look at the input to its last process's end."""
+    """One run from its first look at the input to its last process's end.
 
-    def __init__(self, pipeline: Pipeline, place: Local, clock: Clock, bus: EventBus) -> None:
-        self.pipeline = pipeline
+    ``run_id`` names a run of the store that is to go on; without it a new run begins, and ``pipeline`` is its own.
+    """
+
+    def __init__(self, pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus) -> None:
         self.bus = bus
+        self._given = pipeline
         self._place = place
         self._clock = clock
         self.began = clock.monotonic()
-        self.run_id = _run_id(pipeline.name, clock)
+        self.run_id = pipeline if isinstance(pipeline, str) else _run_id(pipeline.name, clock)
         self._meter = Meter(FREE)
-        self._wishes = {stage.name: stage.workers for stage in pipeline.stages}
+        self._wishes: dict[str, int] = {}
+        self._records: Records | None = None
         self._parts: _Parts | None = None
         self.ending = "parked"  # what a cancellation means
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the pipeline's stages; empty until the run's record was read."""
+        return tuple(self._wishes)
+
+    @property
     def cost(self) -> Cost:
-        """What was spent until now."""
-        return self._meter.cost(self._clock.monotonic())
+        """What was spent until now, under earlier drivers as well."""
+        now = self._meter.cost(self._clock.monotonic())
+        before = Spent() if self._records is None else self._records.spent
+        return replace(
+            now, dollars=now.dollars + before.dollars, worker_seconds=now.worker_seconds + before.worker_seconds
+        )
 
     @property
     def workers(self) -> tuple[WorkerView, ...]:
@@ -119,28 +147,37 @@ class Driver:
 
     async def scale(self, stage: str, workers: int) -> None:
         """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows."""
-        checks.one_of("stage", stage, tuple(self._wishes))
+        checks.one_of("stage", stage, self.stages)
         checks.integer("workers", workers, 0, 10_000)
+        if self._records is not None:
+            await self._records.decide("scaled", {"stage": stage, "workers": workers})
         self._wishes[stage] = workers
         self.bus.publish(events.WorkersScaled(at=self._at, stage=stage, workers=workers))
         if self._parts is not None and stage in self._parts.scheduler.counts:
             await self._parts.crew.scheduler.ask(Scale(stage, workers))
+
+    async def kill(self, reason: str) -> None:
+        """Write down that the run is killed; the caller then cancels it."""
+        self.ending = "killed"
+        if self._records is not None:
+            await self._records.decide("killed", {"reason": reason})
 
     async def drive(self) -> Result:
         """Run the pipeline; whatever happens, nothing of it is left running when this returns."""
         async with AsyncExitStack() as stack:
             store = open_store(self._place.url)
             stack.push_async_callback(store.close)
-            async with Kernel(self._clock) as kernel:
-                first = self.pipeline.prepare
-                work = await inspect(kernel, first, self.pipeline.data, f"runs/{self.run_id}/{first.name}/")
-            await self._announce(store)
+            task = await self._begin(store)
+            records = self._records = task.records
+            started = events.RunStarted(at=self._at, run_id=self.run_id, store=self._place.url, epoch=records.epoch)
+            self.bus.publish(started)
             try:
-                outcome = await self._on_ground(store, work)
+                outcome = await self._on_ground(store, task)
             except BaseException as error:
-                await self._record(store, _ending(error, self.ending), str(error), {})
+                with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
+                    await records.close(_ending(error, self.ending), str(error), {}, self.cost)
                 raise
-            await self._record(store, "done", "", outcome.metrics)
+            await records.close("done", "", outcome.metrics, self.cost)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
         return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
 
@@ -151,52 +188,63 @@ class Driver:
         )
         self.bus.close()
 
-    async def _on_ground(self, store: ObjectStore, work: PrepareWork) -> _Outcome:
+    async def _begin(self, store: ObjectStore) -> _Task:
+        """Look at the input, and take the run: a new one, or one that goes on."""
+        if isinstance(self._given, str):
+            return await self._take_up(store, self._given)
+        pipeline = self._given
+        self._wishes = {stage.name: stage.workers for stage in pipeline.stages}
+        while True:
+            work = await self._inspect(pipeline, 1)
+            try:
+                records = await Records.create(store, self.run_id, pipeline, work, self._clock)
+            except Conflict:
+                self.run_id = _run_id(pipeline.name, self._clock)
+            else:
+                return _Task(pipeline, records, Past(), work)
+
+    async def _take_up(self, store: ObjectStore, run_id: str) -> _Task:
+        pipeline, before = await read_run(store, run_id)
+        records = await Records.take(store, run_id, self._clock)
+        past = await records.past()
+        self._wishes = {stage.name: stage.workers for stage in pipeline.stages} | past.wishes
+        if past.killed:
+            raise Killed(f"run {run_id!r}", past.killed)
+        work = None
+        if not past.manifest:
+            work = await self._inspect(pipeline, records.epoch)
+            same_input(work, before)
+        return _Task(pipeline, records, past, work)
+
+    async def _inspect(self, pipeline: Pipeline, epoch: int) -> PrepareWork:
+        """The first stage's work; what each driver has written stays apart from what others have."""
+        output = f"runs/{self.run_id}/{pipeline.prepare.name}/{epoch}/"
+        async with Kernel(self._clock) as kernel:
+            return await inspect(kernel, pipeline.prepare, pipeline.data, output)
+
+    async def _on_ground(self, store: ObjectStore, task: _Task) -> _Outcome:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(ClientSession())
             processes = Processes()
             stack.push_async_callback(processes.close, GRACE)
             invoker = LocalInvoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(invoker.close)
-            return await self._build(_Ground(store, session, processes, invoker), work)
+            return await self._build(_Ground(store, session, processes, invoker), task)
 
-    async def _record(
-        self, store: ObjectStore, outcome: str, reason: str, metrics: Mapping[str, Mapping[str, float]]
-    ) -> None:
-        """Keep how the run ended, for ``cirrus ls``."""
-        document = {
-            "outcome": outcome, "reason": reason, "finished": self._clock.wall(), "metrics": metrics,
-            "cost": asdict(self.cost),
-        }
-        await store.put(f"runs/{self.run_id}/result.json", json.dumps(document).encode())
-
-    async def _announce(self, store: ObjectStore) -> None:
-        """Take the run's id in the store; another one where somebody has it."""
-        while True:
-            document = {
-                "run_id": self.run_id, "name": self.pipeline.name, "started": self._clock.wall(),
-                "stages": [stage.name for stage in self.pipeline.stages], "data": self.pipeline.data.path,
-            }
-            try:
-                await store.put_if_absent(f"runs/{self.run_id}/run.json", json.dumps(document).encode())
-            except Conflict:
-                self.run_id = _run_id(self.pipeline.name, self._clock)
-            else:
-                break
-        self.bus.publish(events.RunStarted(at=self._at, run_id=self.run_id, store=self._place.url))
-
-    async def _build(self, ground: _Ground, work: PrepareWork) -> _Outcome:
+    async def _build(self, ground: _Ground, task: _Task) -> _Outcome:
         """Bring up shards and actors, and take the stages through their courses."""
-        key = secrets.token_bytes(32)
+        key, epoch = secrets.token_bytes(32), task.records.epoch
         async with Kernel(self._clock) as kernel:
             kernel.task(ground.invoker.watch(), name="invoker.watch")
-            kernel.task(self._watch_budget(), name="budget")
-            count = max((stage.shards for stage in self.pipeline.trains), default=1)
-            fleet = Fleet(kernel, ground.processes, SHARD, Plan(self.run_id, 1, key, count, ground.store.url))
+            kernel.task(self._watch_budget(task.pipeline.budget), name="budget")
+            kernel.task(self._stay_alive(task.records), name="holding")
+            count = max((stage.shards for stage in task.pipeline.trains), default=1)
+            plan = Plan(self.run_id, epoch, key, count, ground.store.url, restore=epoch > 1)
+            fleet = Fleet(kernel, ground.processes, SHARD, plan)
             hosts = await fleet.start()
             urls = tuple(host.url for host in hosts)
-            token = self._driver_token(key)
-            site = Site(self.run_id, 1, key, urls, ground.store.url, self.began)
+            token = self._driver_token(key, epoch)
+            site = Site(self.run_id, epoch, key, urls, ground.store.url, self.began)
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
 
@@ -217,32 +265,48 @@ class Driver:
             calls = ShardCalls(ground.session, self._clock, urls, token)
             crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls)
             self._parts = _Parts(kernel, crew, scheduler)
-            outcome = await self._stages(crew, work)
+            outcome = await self._stages(crew, task)
         await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
 
-    async def _stages(self, crew: Crew, work: PrepareWork) -> _Outcome:
+    async def _stages(self, crew: Crew, task: _Task) -> _Outcome:
         outcome = _Outcome()
-        began = self._clock.monotonic()
-        work = replace(work, prepare=replace(work.prepare, workers=self._wishes[work.prepare.name]))
-        manifest, dataset = await prepare(crew, work)
-        outcome.metrics[work.prepare.name] = _figures(dataset, self._clock.monotonic() - began)
-        for number, stage in enumerate(self.pipeline.trains, 1):
+        first = task.pipeline.prepare.name
+        if task.work is not None:
+            began = self._clock.monotonic()
+            work = replace(task.work, prepare=replace(task.work.prepare, workers=self._wishes[first]))
+            manifest, dataset = await prepare(crew, work)
+            outcome.metrics[first] = _figures(dataset, self._clock.monotonic() - began)
+            decided: dict[str, JSON] = {
+                "stage": first, "manifest": manifest, "metrics": finite(outcome.metrics[first])
+            }
+            await task.records.decide("prepared", decided)
+        else:
+            manifest, dataset = task.past.manifest, await load(crew.store, task.past.manifest)
+            outcome.metrics[first] = task.past.finished[first]
+        for number, stage in enumerate(task.pipeline.trains, 1):
             job = Job(replace(stage, workers=self._wishes[stage.name]), number, manifest, dataset)
-            learnt = await train(crew, job)
-            outcome.metrics[stage.name] = learnt.metrics
-            outcome.model = await self._keep_model(crew, job, learnt)
+            await self._train(crew, task, job, outcome)
         return outcome
 
-    async def _keep_model(self, crew: Crew, job: Job, learnt: Learnt) -> Model:
+    async def _train(self, crew: Crew, task: _Task, job: Job, outcome: _Outcome) -> None:
+        """Train a stage, or take its model from the store where an earlier driver has finished it."""
+        name = job.stage.name
+        key = crew.key(name, "model.safetensors")
+        if name in task.past.finished:
+            outcome.metrics[name] = task.past.finished[name]
+            model = partial(Model.from_bytes, await crew.store.get(key), key, (type(job.stage.model),))
+            outcome.model = await crew.kernel.blocking(model)
+            return
+        learnt = await train(crew, job)
         weights = await assemble(crew.kernel, crew.store, learnt.snapshots, learnt.tables)
         encoder = Encoder.from_json(job.dataset.encoder)
-        model = Model(job.stage.model, encoder, weights, learnt.metrics)
-        await crew.store.put(crew.key(job.stage.name, "model.safetensors"), await crew.kernel.blocking(model.to_bytes))
-        return model
+        outcome.metrics[name] = learnt.metrics
+        outcome.model = Model(job.stage.model, encoder, weights, learnt.metrics)
+        await crew.store.put(key, await crew.kernel.blocking(outcome.model.to_bytes))
+        await task.records.decide("finished", {"stage": name, "metrics": finite(learnt.metrics)})
 
-    async def _watch_budget(self) -> None:
-        budget = self.pipeline.budget
+    async def _watch_budget(self, budget: Budget) -> None:
         while True:
             await self._clock.sleep(LOOK)
             spent, minutes = self.cost.dollars, self._at / 60.0
@@ -251,9 +315,16 @@ class Driver:
             if budget.minutes is not None and minutes > budget.minutes:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
 
-    def _driver_token(self, key: bytes) -> str:
+    async def _stay_alive(self, records: Records) -> None:
+        """Say from time to time that this driver holds the run; where another does, this one is over."""
+        while True:
+            await self._clock.sleep(RENEW)
+            await records.renew(self.cost)
+
+    def _driver_token(self, key: bytes, epoch: int) -> str:
         claims = Claims(
-            run=self.run_id, epoch=1, role="driver", pool="", slot=0, attempt=0, expiry=self._clock.wall() + FOREVER
+            run=self.run_id, epoch=epoch, role="driver", pool="", slot=0, attempt=0,
+            expiry=self._clock.wall() + FOREVER,
         )
         return issue(key, claims)
 

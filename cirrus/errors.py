@@ -6,6 +6,7 @@ CirrusError
 │   ├── BudgetExceeded   the budget of the pipeline is used up
 │   ├── Killed           somebody killed the run, or the stage
 │   ├── StageFailed      a stage gave up; the reason names the cause
+│   ├── RunBusy          another driver holds the run
 │   ├── InputError       the data are not what the pipeline says they are
 │   └── Closed           the actor or connection that was asked has stopped
 └── OutsideError         something that cirrus depends on failed
@@ -74,6 +75,17 @@ class StageFailed(RunError):
         self.reason = reason
         self.evidence = evidence
         super().__init__(f"stage {stage!r} failed: {reason}" + (f"\n{evidence}" if evidence else ""))
+
+
+class RunBusy(RunError):
+    """Another driver holds the run: ``holder`` names it, ``seconds`` is how long ago it was last heard of."""
+
+    def __init__(self, run_id: str, holder: str, seconds: float) -> None:
+        """Name the run and who holds it."""
+        self.run_id = run_id
+        self.holder = holder
+        self.seconds = seconds
+        super().__init__(f"run {run_id!r} is held by {holder}, last heard of {seconds:.0f} s ago")
 
 
 class InputError(RunError):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The run exists: its id, and where its objects are kept."""
+    """The run exists: its id, and where its objects are kept; ``epoch`` counts the drivers that have had it."""
 
     at: float
     run_id: str
     store: str
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,16 @@ class StageStarted:
     at: float
     stage: str
     workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResumed:
+    """A stage goes on where an earlier driver's shards stood: ``units`` were finished, with ``rows`` learnt from."""
+
+    at: float
+    stage: str
+    units: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +189,7 @@ Event = (
     | ShardRestarted
     | UnitsReopened
     | StageStarted
+    | StageResumed
     | StageProgress
     | RowsPrepared
     | StageFinished

@@ -58,10 +58,10 @@ class Run:
     async def kill(self, *, stage: str | None = None, reason: str = "by order") -> None:
         """End the run, or end it because one of its stages is not wanted; returns when nothing is left running."""
         if stage is not None:
-            checks.one_of("stage", stage, tuple(one.name for one in self._driver.pipeline.stages))
+            checks.one_of("stage", stage, self._driver.stages)
         if not self._outcome.done() and self._killed is None:
             self._killed = Killed(f"run {self.run_id!r}" if stage is None else f"stage {stage!r}", reason)
-            self._driver.ending = "killed"
+            await self._driver.kill(reason)
         await self._task.cancel()
         self._conclude()
 
@@ -108,13 +108,16 @@ class Run:
 
 
 @asynccontextmanager
-async def start(pipeline: Pipeline, *, on: Local | None = None) -> AsyncIterator[Run]:
+async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
 
+    The id of a run in place of a pipeline takes up that run where it stands, as ``resume`` does.
     A run that fails raises its error at the block's end, unless ``result`` has raised it inside. An exception inside
     the block ends the run and comes through as itself; so does cancellation.
     """
-    checks.instance("pipeline", pipeline, Pipeline, "a Pipeline")
+    checks.instance("pipeline", pipeline, Pipeline | str, "a Pipeline, or the id of a run")  # type: ignore[arg-type]
+    if isinstance(pipeline, str):
+        checks.name("pipeline", pipeline)
     place = local() if on is None else on
     checks.instance("on", place, Local, "cirrus.local(...)")
     clock = SystemClock()
@@ -131,6 +134,12 @@ async def start(pipeline: Pipeline, *, on: Local | None = None) -> AsyncIterator
 async def run(pipeline: Pipeline, *, on: Local | None = None) -> Result:
     """Run a pipeline to its end; cancelling the task leaves nothing running."""
     async with start(pipeline, on=on) as going:
+        return await going.result()
+
+
+async def resume(run_id: str, *, on: Local | None = None) -> Result:
+    """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone."""
+    async with start(run_id, on=on) as going:
         return await going.result()
 
 

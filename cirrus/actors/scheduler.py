@@ -24,7 +24,7 @@ from cirrus.errors import InvokeError, StageFailed, Throttled
 from cirrus.wire.tokens import Claims, issue
 
 TICK = 0.1
-LEASES = 22  # bits of a lease's number that one control actor has for itself
+MARGIN = 100_000  # more leases than a control actor can have granted since it last spoke of one
 GRACE = 60.0  # seconds that a token outlives its worker's timeout
 
 
@@ -134,11 +134,14 @@ class _Line:
     closing: Promise[None] | None = None
     seen: set[WorkerId] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)  # units that were finished and are to be done again
+    highest: int = 0  # lease that is known of
     steered: dict[type, messages.FromDriver] = field(default_factory=dict)
 
     def floor(self) -> int:
         """The smallest unit that is not finished."""
-        return next(unit for unit in count() if unit not in self.done)
+        untouched = next(unit for unit in count(self.open.pool.floor) if unit not in self.done)
+        return min((untouched, *self.lost))
 
 
 class Scheduler(Actor[SchedulerMessage]):
@@ -153,7 +156,6 @@ class Scheduler(Actor[SchedulerMessage]):
         self._lines: dict[str, _Line] = {}
         self._send: Callable[[messages.FromDriver], object] = lambda _: None
         self._control = ""
-        self._controls = 0
         self._me: Ref[SchedulerMessage] | None = None
 
     def connect(self, orders: Ref[messages.FromDriver]) -> None:
@@ -213,9 +215,9 @@ class Scheduler(Actor[SchedulerMessage]):
             await ref.send(Ended(gone))
 
     def _open(self, now: float, message: Open) -> None:
-        line = _Line(message, Pool(message.pool.pool, slots.PoolPolicy()))
+        line = _Line(message, Pool(message.pool.pool, slots.PoolPolicy()), highest=message.pool.first)
         self._lines[message.pool.pool] = line
-        self._send(replace(message.pool, first=(self._controls << LEASES) + 1))
+        self._send(message.pool)
         self._decide(line, slots.Scaled(now, message.workers))
 
     def _close(self, now: float, name: str) -> Promise[None]:
@@ -233,7 +235,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if line is None:
             return
         if isinstance(words, messages.Reopen):
-            line.done -= set(words.units)
+            line.lost |= set(words.units)
         else:
             line.steered[type(words)] = words
         self._send(words)
@@ -241,10 +243,9 @@ class Scheduler(Actor[SchedulerMessage]):
     def _greeted(self, now: float, name: str) -> None:
         """Say again what counts: all of it to a control actor that knows nothing, else what may have been missed."""
         fresh, self._control = name != self._control, name
-        self._controls += fresh
         for line in tuple(self._lines.values()):
             if fresh:
-                first = (self._controls << LEASES) + 1
+                first = line.highest + MARGIN
                 self._send(replace(line.open.pool, first=first, floor=line.floor()))
             for words in line.steered.values():
                 self._send(words)
@@ -274,8 +275,10 @@ class Scheduler(Actor[SchedulerMessage]):
                         )
                     )
                 self._decide(line, slots.Left(now, worker, kind, detail))
-            case messages.UnitDone(unit=unit):
+            case messages.UnitDone(unit=unit, lease=lease):
                 line.done.add(unit)
+                line.lost.discard(unit)
+                line.highest = max(line.highest, lease)
             case _:
                 pass
         line.open.listener.put_nowait(words)

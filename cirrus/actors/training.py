@@ -84,7 +84,9 @@ class _Course:
         self._mailbox: Mailbox[Heard] = ear()
         self._progress = Progress(self._blocks, began)
         self._finished: set[int] = set()
+        self._orders: dict[int, list[int]] = {}
         self._samples = 0
+        self._before = 0  # samples that earlier drivers' workers learnt from
         self._steps = 0
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._asked = 0  # evaluations that were asked for
@@ -108,9 +110,12 @@ class _Course:
         stage = self._stage
         self._tables = tables
         await self._crew.shards.create(tables)
+        ledgers = await self._crew.shards.ledgers(self._line)
+        self._go_on(ledgers)
         epochs = stage.until.most_epochs()
         total = None if epochs is None else epochs * self._blocks
-        pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS)
+        first = 1 + max(ledger.highest for ledger in ledgers)
+        pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS, first, len(self._finished))
         await self._crew.scheduler.ask(
             Open(pool, stage.name, "train", stage.workers, stage.memory, stage.timeout, self._mailbox)
         )
@@ -120,6 +125,17 @@ class _Course:
                 Open(pool, stage.name, "evaluate", 1, stage.memory, stage.timeout, self._mailbox)
             )
             await self._crew.scheduler.ask(Steer(Allow(self._evaluator, 0)))
+
+    def _go_on(self, ledgers: Sequence[Ledger]) -> None:
+        """Count what shards that were restored have applied: the first units that are finished on all of them."""
+        unit = 0
+        while not self._missing(unit, ledgers):
+            self._finished.add(unit)
+            self._progress.finished(unit, self._rows_of(unit))
+            unit += 1
+        if unit:
+            rows = self._samples = self._before = self._samples_learnt()
+            self._crew.bus.publish(events.StageResumed(at=self._crew.at, stage=self._stage.name, units=unit, rows=rows))
 
     async def learn(self) -> tuple[str, ...]:
         """Follow the pools until the stage's condition is met; the keys of the snapshots that hold the model.
@@ -161,8 +177,8 @@ class _Course:
         """Have finished units done again of which some shard lacks steps; whether there are any."""
         lost: dict[int, int] = {}
         for unit in self._finished:
-            missing = self._steps_of(unit) - 1 - min(ledger.last(unit) for ledger in ledgers)
-            if missing > 0:
+            missing = self._missing(unit, ledgers)
+            if missing:
                 lost[unit] = missing
         for unit in lost:
             self._finished.remove(unit)
@@ -180,12 +196,16 @@ class _Course:
             )
         return bool(lost)
 
+    def _missing(self, unit: int, ledgers: Sequence[Ledger]) -> int:
+        """How many steps of a unit the shard lacks that has the fewest."""
+        count = steps_in(self._rows_of(unit), self._stage.minibatch)
+        return max(0, count - 1 - min(ledger.last(unit) for ledger in ledgers))
+
     def _rows_of(self, unit: int) -> int:
         epoch, position = divmod(unit, self._blocks)
-        return self._sizes[int(block_order(self._stage.seed, epoch, self._blocks)[position])]
-
-    def _steps_of(self, unit: int) -> int:
-        return steps_in(self._rows_of(unit), self._stage.minibatch)
+        if epoch not in self._orders:
+            self._orders[epoch] = block_order(self._stage.seed, epoch, self._blocks).tolist()
+        return self._sizes[self._orders[epoch][position]]
 
     async def finish(self) -> dict[str, float]:
         """Measure the finished model on every test row; the stage's figures."""
@@ -194,7 +214,7 @@ class _Course:
             "samples": float(self._samples_learnt()),
             "steps": float(self._steps),
             "seconds": seconds,
-            "samples_per_second": self._samples_learnt() / max(seconds, 1e-9),
+            "samples_per_second": (self._samples_learnt() - self._before) / max(seconds, 1e-9),
             "train_loss": self._train_loss(),
         }
         if self._tested:
@@ -216,11 +236,11 @@ class _Course:
                     self._recent.append((loss, samples))
                 if self._crew.at - self._told >= TELL:
                     self._tell_progress()
-            case UnitDone(pool, unit, rows) if pool == self._stage.name:
+            case UnitDone(pool=pool, unit=unit, rows=rows) if pool == self._stage.name:
                 if unit not in self._finished:  # after a shard's death it may be reported again
                     self._finished.add(unit)
                     self._progress.finished(unit, rows)
-            case UnitDone(pool, _, _, _, figures) if pool == self._evaluator:
+            case UnitDone(pool=pool, figures=figures) if pool == self._evaluator:
                 self._report(figures, final=False)
             case _:
                 pass

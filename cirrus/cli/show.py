@@ -20,6 +20,7 @@ from cirrus.events import (
     ShardStarted,
     StageFinished,
     StageProgress,
+    StageResumed,
     StageStarted,
     UnitsReopened,
     WorkerReplaced,
@@ -94,8 +95,8 @@ class Lines:
 def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for each kind of event
     """Say an event in one line; an empty text where it is not worth a line."""
     match event:
-        case RunStarted(run_id=run_id, store=store):
-            return f"run {run_id} in {store}"
+        case RunStarted(run_id=run_id, store=store, epoch=epoch):
+            return f"run {run_id} in {store}" + ("" if epoch == 1 else f", taken up again (driver {epoch})")
         case ShardStarted(shard=shard, address=address):
             return f"shard {shard} answers at {address}"
         case ShardRestarted(shard=shard, reason=reason):
@@ -104,12 +105,13 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
             return f"{stage}: {steps} steps of {units} units were lost and are done again"
         case StageStarted(stage=stage, workers=workers):
             return f"{stage}: begins with {workers} workers"
+        case StageResumed(stage=stage, units=units, rows=rows):
+            return f"{stage}: goes on where {units} units were finished, {rows:,} rows"
         case StageProgress(stage=stage, done=done, total=total, rows=rows):
             of = f" of {total}" if total else ""
             return f"{stage}: {done}{of} units, {rows:,} rows"
-        case RowsPrepared(stage=stage, rows_in=rows, skipped=skipped, train=train, test=test, features=features):
-            kept = f"{train:,} to train, {test:,} to test, {skipped:,} skipped"
-            return f"{stage}: {rows:,} rows in, {kept}, {features:,} features"
+        case RowsPrepared(stage=stage, skipped=skipped, train=train, test=test, features=features):
+            return f"{stage}: {train:,} to train, {test:,} to test, {skipped:,} skipped, {features:,} features"
         case StageFinished(stage=stage, seconds=seconds):
             return f"{stage}: finished in {seconds:.1f} s"
         case WorkersScaled(stage=stage, workers=workers):

@@ -245,7 +245,8 @@ class Desk:
         if isinstance(event, units.Finished):
             done = pool.finishing.pop((event.unit, event.lease))
             if not any(isinstance(command, units.Ignored) for command in found):
-                commands.append(Report(UnitDone(pool.name, done.unit, done.rows, done.output, done.figures)))
+                report = UnitDone(pool.name, done.unit, done.lease, done.rows, done.output, done.figures)
+                commands.append(Report(report))
         for command in found:
             commands += self._carried_out(at, pool, command)
         return tuple(commands)

@@ -52,6 +52,11 @@ class Ledger:
         """The units below are closed."""
         return self._floor
 
+    @property
+    def highest(self) -> int:
+        """The highest attempt of any open unit; 0 where there is none."""
+        return max((attempt for attempt, _ in self._units.values()), default=0)
+
     def open(self, unit: int, attempt: int) -> Opened | Stale:
         """Let ``attempt`` write to ``unit`` from now on, and no smaller one; the same attempt may open it again.
 

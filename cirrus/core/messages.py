@@ -197,6 +197,7 @@ class UnitDone:
 
     pool: str
     unit: int
+    lease: int
     rows: int
     output: str
     figures: dict[str, float]

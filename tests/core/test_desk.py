@@ -83,7 +83,7 @@ def test_units_go_out_once_and_their_end_is_reported_once() -> None:
     ((_, lease),) = leases(desk.handle(Spoke(1.0, ONE, Ask(1))))
     done = Done(lease.unit, lease.lease, 50, "where", {"loss": 0.5})
     assert desk.handle(Spoke(2.0, ONE, done)) == (
-        Report(UnitDone("train", 0, 50, "where", {"loss": 0.5})),
+        Report(UnitDone("train", 0, lease.lease, 50, "where", {"loss": 0.5})),
         Report(PoolDone("train")),
     )
     assert desk.handle(Spoke(3.0, ONE, done)) == ()

@@ -1,0 +1,175 @@
+"""What a run keeps of itself in its store: the pipeline, who holds it, its decisions, its result."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from cirrus.actors.work import PrepareWork
+from cirrus.clock import Clock
+from cirrus.core.cost import Cost
+from cirrus.errors import InputError, NotFound, PipelineError, WireError
+from cirrus.pipeline import Pipeline
+from cirrus.store.base import ObjectStore
+from cirrus.store.fields import JSON, Fields, to_json
+from cirrus.store.holding import Holding, Spent
+from cirrus.store.journal import Journal
+from cirrus.wire.codec import Codec
+
+PIPELINE: Codec[Pipeline] = Codec(Pipeline, 1 << 20)
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Past:
+    """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill."""
+
+    manifest: str = ""
+    finished: dict[str, Metrics] = field(default_factory=dict)
+    wishes: dict[str, int] = field(default_factory=dict)
+    killed: str = ""
+
+
+class Records:
+    """The records of one run, written by the driver that holds it."""
+
+    def __init__(self, store: ObjectStore, run_id: str, holding: Holding, clock: Clock) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._holding = holding
+        self._clock = clock
+        self._journal = Journal(store, run_id, holding.epoch)
+
+    @property
+    def epoch(self) -> int:
+        """How many drivers have held the run, this one included."""
+        return self._holding.epoch
+
+    @property
+    def spent(self) -> Spent:
+        """What the run had cost before this driver."""
+        return self._holding.spent
+
+    @classmethod
+    async def create(
+        cls, store: ObjectStore, run_id: str, pipeline: Pipeline, work: PrepareWork, clock: Clock
+    ) -> Records:
+        """Write down a new run and hold it; ``Conflict`` where there is one of that id."""
+        document: dict[str, JSON] = {
+            "run_id": run_id,
+            "name": pipeline.name,
+            "started": clock.wall(),
+            "pipeline": PIPELINE.to_json(pipeline),
+            "input": _input(work),
+        }
+        await store.put_if_absent(_key(run_id, "run.json"), to_json(document))
+        return cls(store, run_id, await Holding.take(store, run_id, holder(), clock.wall()), clock)
+
+    @classmethod
+    async def take(cls, store: ObjectStore, run_id: str, clock: Clock) -> Records:
+        """Hold a run that somebody else had; ``RunBusy`` where that driver is alive."""
+        return cls(store, run_id, await Holding.take(store, run_id, holder(), clock.wall(), is_gone), clock)
+
+    async def past(self) -> Past:
+        """Everything that was decided so far."""
+        past = Past()
+        for entry in await self._journal.read():
+            match entry.kind, entry.fields:
+                case "prepared", {"manifest": str(manifest), "stage": str(stage), "metrics": dict(metrics)}:
+                    past.manifest = manifest
+                    past.finished[stage] = _figures(metrics)
+                case "finished", {"stage": str(stage), "metrics": dict(metrics)}:
+                    past.finished[stage] = _figures(metrics)
+                case "scaled", {"stage": str(stage), "workers": int(workers)}:
+                    past.wishes[stage] = workers
+                case "killed", {"reason": str(reason)}:
+                    past.killed = reason
+                case _:
+                    pass  # decisions that do not matter to who goes on
+        return past
+
+    async def decide(self, kind: str, fields: Mapping[str, JSON]) -> None:
+        """Make a decision durable before its effect shows; ``RunBusy`` where another driver holds the run."""
+        await self._journal.append(kind, fields)
+
+    async def renew(self, cost: Cost) -> None:
+        """Say that this driver lives; ``RunBusy`` where another holds the run."""
+        await self._holding.renew(self._clock.wall(), _spent(cost))
+
+    async def close(self, outcome: str, reason: str, metrics: Mapping[str, Metrics], cost: Cost) -> None:
+        """Write down how the run ended, and let go of it."""
+        document: dict[str, JSON] = {
+            "outcome": outcome,
+            "reason": reason,
+            "finished": self._clock.wall(),
+            "metrics": {stage: finite(figures) for stage, figures in metrics.items()},
+            "cost": asdict(cost),
+        }
+        await self._store.put(_key(self._run_id, "result.json"), to_json(document))
+        await self._holding.release(self._clock.wall(), _spent(cost))
+
+
+async def read_run(store: ObjectStore, run_id: str) -> tuple[Pipeline, Mapping[str, JSON]]:
+    """The pipeline of a run, and its input as it was; ``PipelineError`` where there is no such run."""
+    key = _key(run_id, "run.json")
+    try:
+        fields = Fields.parsed(key, await store.get(key))
+    except NotFound as error:
+        raise PipelineError("run", run_id, "the id of a run in this store; see cirrus ls") from error
+    try:
+        return PIPELINE.from_json(fields.text("pipeline")), fields.mapping("input")
+    except WireError as error:
+        raise fields.wrong("pipeline", f"cannot be read: {error}") from error
+
+
+def same_input(work: PrepareWork, before: Mapping[str, JSON]) -> None:
+    """``InputError`` where the input is not what it was when the run began."""
+    now = _input(work)
+    for name in sorted(now.keys() | before.keys()):
+        if now.get(name) != before.get(name):
+            raise InputError(name, "this file has changed since the run began")
+
+
+def finite(figures: Metrics) -> dict[str, JSON]:
+    """Figures as JSON has them: what is not a number is null."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def holder() -> str:
+    """The name of this process, which says where to look for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether a holder is known to be dead: a process of this machine that is not there any more."""
+    words = name.split(" ")
+    if len(words) != 4 or words[0] != "process" or words[3] != socket.gethostname() or not words[1].isdigit():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _input(work: PrepareWork) -> dict[str, JSON]:
+    objects = {piece.split.object.name: piece.split.object for piece in work.pieces}
+    return {name: f"{one.size} bytes, {one.etag}" for name, one in objects.items()}
+
+
+def _figures(metrics: Mapping[str, JSON]) -> Metrics:
+    return {name: float(value) if isinstance(value, int | float) else math.nan for name, value in metrics.items()}
+
+
+def _spent(cost: Cost) -> Spent:
+    return Spent(cost.dollars, cost.worker_seconds)
+
+
+def _key(run_id: str, name: str) -> str:
+    return f"runs/{run_id}/{name}"

@@ -1,0 +1,64 @@
+"""The journal of a run: every decision as an object of its own, written before its effect is visible.
+
+Entries are numbered and created only once, so two drivers cannot both write the next one: who loses does not hold the
+run any more.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cirrus.errors import Conflict, RunBusy
+from cirrus.store.base import ObjectStore
+from cirrus.store.fields import JSON, Fields, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision: what kind, and its particulars."""
+
+    kind: str
+    fields: Mapping[str, JSON]
+
+
+class Journal:
+    """Reads and writes the journal of one run; ``epoch`` is the epoch of the driver that writes."""
+
+    def __init__(self, store: ObjectStore, run_id: str, epoch: int) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._epoch = epoch
+        self._next = 0
+
+    async def read(self) -> tuple[Entry, ...]:
+        """Every entry, from the first; what is appended afterwards comes behind the last of them."""
+        entries = []
+        async for info in self._store.list(self._prefix):
+            fields = Fields.parsed(info.key, await self._store.get(info.key))
+            fields.only("kind", "epoch", "nonce", "fields")
+            entries.append(Entry(fields.text("kind"), fields.mapping("fields")))
+            self._next = int(info.key.removeprefix(self._prefix).removesuffix(".json")) + 1
+        return tuple(entries)
+
+    async def append(self, kind: str, fields: Mapping[str, JSON]) -> None:
+        """Make a decision durable; ``RunBusy`` where another driver has gone on with the run."""
+        document = to_json({"kind": kind, "epoch": self._epoch, "nonce": secrets.token_hex(8), "fields": fields})
+        while True:
+            key = f"{self._prefix}{self._next:08d}.json"
+            self._next += 1
+            try:
+                await self._store.put_if_absent(key, document)
+            except Conflict as error:
+                found = await self._store.get(key)
+                if found == document:  # our own write, whose answer was lost
+                    return
+                if Fields.parsed(key, found).whole("epoch") != self._epoch:
+                    raise RunBusy(self._run_id, "another driver, which has gone on with it", 0.0) from error
+            else:
+                return
+
+    @property
+    def _prefix(self) -> str:
+        return f"runs/{self._run_id}/journal/"
