@@ -66,4 +66,5 @@ class EvaluateJob:
     async def _measure(self, number: int, found: Evaluation) -> None:
         rows = await self._blocks.get(number)
         batch = self._kernel.batch(rows, number)
-        found.add(rows.labels, self._kernel.scores(batch, await self._client.read(batch.keys)))
+        # A view of the block's bytes would keep them all until the last block is measured.
+        found.add(rows.labels.copy(), self._kernel.scores(batch, await self._client.read(batch.keys)))
