@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 
-from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from cirrus.actors.control import FROM_WORKER, TO_WORKER
 from cirrus.actors.jobs import Bench, Job
@@ -22,11 +22,14 @@ from cirrus.actors.standing import Standing
 from cirrus.clock import Clock
 from cirrus.cloud.base import Assignment
 from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
+from cirrus.core.restarts import Backoff
 from cirrus.core.slots import Leave
-from cirrus.errors import Closed, InputError, WireError
+from cirrus.errors import Closed, InputError, Refused, WireError
 from cirrus.store.opening import open_store
 
 BEAT = 0.5
+PATIENCE = 30.0  # seconds for which the control actor may be away when the worker starts
+BACKOFF = Backoff(0.05, 2.0, 1.0)
 LONGEST_DETAIL = 8192
 MARGIN = 0.05  # of the timeout, at most 10 s: the time to hand back and leave before the provider ends the worker
 
@@ -117,12 +120,7 @@ class Worker:
     async def run(self) -> None:
         """Work until there is nothing left to do, or the worker is to leave."""
         async with Kernel(self._clock) as kernel, ClientSession() as session:
-            socket = await session.ws_connect(
-                f"{self._assignment.shards[0]}/control",
-                headers={"Authorization": f"Bearer {self._assignment.token}"},
-                compress=0,
-                heartbeat=20.0,
-            )
+            socket = await self._connect(session)
             line = self._line = Line(socket, self._standing)
             await line.say(Hello(os.getpid()))
             welcome = await line.welcome()
@@ -131,6 +129,25 @@ class Worker:
                 kernel.task(self._beat(line), name="beat")
                 await line.say(await self._work(line, session, welcome))
             await socket.close()
+
+    async def _connect(self, session: ClientSession) -> ClientWebSocketResponse:
+        """The connection to the control actor, which may be away for a while: shards are started again when they die."""
+        failures, deadline = 0, self._clock.monotonic() + PATIENCE
+        while True:
+            try:
+                return await session.ws_connect(
+                    f"{self._assignment.shards[0]}/control",
+                    headers={"Authorization": f"Bearer {self._assignment.token}"},
+                    compress=0,
+                    heartbeat=20.0,
+                )
+            except WSServerHandshakeError as error:
+                raise Refused("the control actor does not accept the token") from error
+            except (ClientError, OSError):
+                failures += 1
+                if self._clock.monotonic() > deadline:
+                    raise
+            await self._clock.sleep(BACKOFF.delay(failures, 0.0))
 
     async def _work(self, line: Line, session: ClientSession, welcome: Welcome) -> Bye:
         """Everything between hello and goodbye; whatever goes wrong is said in the goodbye."""
