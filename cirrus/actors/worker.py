@@ -131,7 +131,7 @@ class Worker:
             await socket.close()
 
     async def _connect(self, session: ClientSession) -> ClientWebSocketResponse:
-        """The connection to the control actor, which may be away for a while: shards are started again when they die."""
+        """The connection to the control actor, which may be away: a shard that died is started again."""
         failures, deadline = 0, self._clock.monotonic() + PATIENCE
         while True:
             try:
