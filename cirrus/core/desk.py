@@ -246,7 +246,7 @@ class Desk:
             done = pool.finishing.pop((event.unit, event.lease))
             if not any(isinstance(command, units.Ignored) for command in found):
                 report = UnitDone(pool.name, done.unit, done.lease, done.rows, done.output, done.figures)
-                commands.append(Report(report))
+                commands += [*_pulse(pool), Report(report)]  # in this order: the last unit may be the stage's end
         for command in found:
             commands += self._carried_out(at, pool, command)
         return tuple(commands)
