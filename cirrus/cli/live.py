@@ -43,7 +43,8 @@ class LiveShow:
                 self._tally.take(event)
                 line = "" if isinstance(event, QUIET) else sentence(event)
                 if line:
-                    live.console.print(Text.assemble((f"{event.at:8.2f}s  ", "dim"), line))
+                    text = Text.assemble((f"{event.at:8.2f}s  ", "dim"), line)
+                    live.console.print(text, no_wrap=True, overflow="ellipsis")
 
     def _stages(self) -> list[Table]:
         """All stages as one table; nothing before the first begins."""

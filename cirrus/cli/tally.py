@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from cirrus.core.ids import EVALUATOR
@@ -17,8 +18,8 @@ from cirrus.events import (
     WorkerStopped,
 )
 
-SMOOTH = 0.3
-"""The weight of the newest rate in the mean that is shown; rates of single moments jump."""
+WINDOW = 5.0
+"""The rate that is shown is the mean over so many seconds; rates of single moments jump."""
 
 
 @dataclass(slots=True)
@@ -30,12 +31,12 @@ class Sight:
     done: int = 0
     total: int = 0
     rows: int = 0
-    at: float = 0.0
     rate: float = 0.0
     loss: float | None = None
     auc: float | None = None
     seconds: float | None = None
     here: set[tuple[str, int]] = field(default_factory=set)
+    recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def take(self, pool: str, event: Event) -> None:
         """Take in what happened in a pool of the stage."""
@@ -57,13 +58,12 @@ class Sight:
                 pass
 
     def _went_on(self, event: StageProgress) -> None:
-        since = event.at - self.at
-        if event.rows > self.rows and since > 0:
-            now = (event.rows - self.rows) / since
-            self.rate = now if not self.rate else (1 - SMOOTH) * self.rate + SMOOTH * now
-        if event.rows > self.rows or not self.rows:
-            self.at = event.at
         self.done, self.total, self.rows = event.done, event.total, event.rows
+        self.recent.append((event.at, event.rows))
+        while len(self.recent) > 2 and self.recent[1][0] < event.at - WINDOW:
+            self.recent.popleft()
+        at, rows = self.recent[0] if event.at - self.began > WINDOW else (self.began, 0)
+        self.rate = (event.rows - rows) / max(event.at - at, 1e-9)
 
 
 class Tally:
@@ -75,7 +75,7 @@ class Tally:
     def take(self, event: Event) -> None:
         """Take in what happened."""
         if isinstance(event, StageStarted):
-            self.stages[event.stage] = Sight(event.at, event.workers, at=event.at)
+            self.stages[event.stage] = Sight(event.at, event.workers)
             return
         pool: str = getattr(event, "stage", "")
         sight = self.stages.get(pool.removesuffix(EVALUATOR))
