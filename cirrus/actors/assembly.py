@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from cirrus.actors.kernel import Kernel
@@ -24,18 +26,27 @@ async def assemble(
     whole: dict[str, Floats] = {}
     for number, key in enumerate(snapshots):
         data = await store.get(key)
-        shard = await kernel.blocking(_shard, data, key, number, len(snapshots))
-        for name, known_as in tables.items():
-            if known_as not in shard.numbers:
-                raise Corrupt(key, f"it holds no table {known_as!r}")
-            table = shard.tables[shard.numbers[known_as]]
-            if name not in whole:
-                whole[name] = np.zeros((table.spec.rows, table.spec.width), np.float32)
-            whole[name][key_of(np.arange(table.rows), number, len(snapshots))] = table.weights()
+        await kernel.blocking(_put, whole, tables, key, _Part(data, number, len(snapshots)))
     return whole
 
 
-def _shard(data: bytes, key: str, number: int, shards: int) -> Shard:
-    shard = Shard(number, shards)
-    fill(shard, decode_snapshot(data, key), key)
-    return shard
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The bytes of a shard's snapshot, and which shard of how many it is."""
+
+    data: bytes
+    number: int
+    shards: int
+
+
+def _put(whole: dict[str, Floats], tables: dict[str, str], key: str, part: _Part) -> None:
+    """Put a shard's rows where they belong; a large model takes seconds, so this is for a thread."""
+    shard = Shard(part.number, part.shards)
+    fill(shard, decode_snapshot(part.data, key), key)
+    for name, known_as in tables.items():
+        if known_as not in shard.numbers:
+            raise Corrupt(key, f"it holds no table {known_as!r}")
+        table = shard.tables[shard.numbers[known_as]]
+        if name not in whole:
+            whole[name] = np.zeros((table.spec.rows, table.spec.width), np.float32)
+        whole[name][key_of(0, part.number, part.shards) :: part.shards] = table.weights()

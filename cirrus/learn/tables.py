@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from cirrus.learn.optimizers import rule
 from cirrus.learn.penalties import Penalty
 from cirrus.learn.rows import Floats
 from cirrus.learn.rules import Array, Local, Weighted
+
+AT_ONCE: Final = 1 << 18
+"""Rows whose penalties are settled together where all are read; bounds the memory that this takes beside the rows."""
 
 
 class Table:
@@ -83,7 +87,11 @@ class Table:
 
     def weights(self) -> Floats:
         """The values of all rows, as a new array."""
-        return self.read(np.arange(self.rows, dtype=np.intp))
+        whole = np.empty((self.rows, self.spec.width), np.float32)
+        for start in range(0, self.rows, AT_ONCE):
+            stop = min(start + AT_ONCE, self.rows)
+            whole[start:stop] = self.read(np.arange(start, stop, dtype=np.intp))
+        return whole
 
     def arrays(self) -> dict[str, Array]:
         """Copies of weights and state by name: with ``clock``, all that ``restore`` needs."""
