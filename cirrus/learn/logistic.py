@@ -9,7 +9,6 @@ import numpy as np
 from cirrus.learn.base import Batch, Gradient, Kernel, TableSpec
 from cirrus.learn.localise import Localiser, compact
 from cirrus.learn.rows import Floats, Keys, Rows
-from cirrus.learn.sigmoid import log_sigmoid, sigmoid
 from cirrus.learn.sparse import Product
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Optimizer
@@ -43,16 +42,17 @@ class Logistic(Kernel):
 
     def gradient(self, batch: Batch, tables: tuple[Floats, ...]) -> Gradient:
         rows = batch.rows
-        margins = self.scores(batch, tables)
-        signed = margins * (2.0 * rows.labels - 1.0)
-        loss = -float(log_sigmoid(signed).sum(dtype=np.float64))
-        residuals: Floats = sigmoid(margins)
-        residuals -= rows.labels
-        residuals /= np.float32(max(len(rows), 1))
-        gradient = np.empty((len(batch.keys[0]), 1), np.float32)
-        gradient[:-1, 0] = self._product.columns_times(rows, residuals, len(gradient) - 1)
-        gradient[-1, 0] = residuals.sum()
-        return Gradient((gradient,), loss)
+        signs = 2.0 * rows.labels - 1.0
+        right = self.scores(batch, tables) * signs  # margins towards the label
+        small = np.exp(-np.abs(right))  # never above 1, so nothing overflows
+        loss = float((np.log1p(small) - np.minimum(right, 0.0)).sum(dtype=np.float64))
+        residuals: Floats = np.where(right >= 0.0, small, np.float32(1.0))
+        residuals /= small + 1.0  # the chance of the other label
+        residuals *= signs * np.float32(-1.0 / max(len(rows), 1))
+        gradient = np.zeros(len(batch.keys[0]), np.float32)
+        self._product.add_columns_times(rows, residuals, gradient[:-1])
+        gradient[-1] = residuals.sum()
+        return Gradient((gradient.reshape(-1, 1),), loss)
 
     def scores(self, batch: Batch, tables: tuple[Floats, ...]) -> Floats:
         weights = np.ascontiguousarray(tables[0], np.float32).reshape(-1)

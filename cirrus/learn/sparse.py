@@ -50,11 +50,9 @@ class Product:
         _sparsetools.csr_matvec(len(rows), len(vector), *self._parts(rows), vector, out)
         return out
 
-    def columns_times(self, rows: Rows, vector: Floats, width: int) -> Floats:
-        """``rows.T @ vector``, float32 of shape (width,); ``vector`` has shape (n,)."""
-        out: Floats = np.zeros(width, np.float32)
-        _sparsetools.csc_matvec(width, len(rows), *self._parts(rows), vector, out)
-        return out
+    def add_columns_times(self, rows: Rows, vector: Floats, out: Floats) -> None:
+        """Add ``rows.T @ vector`` to ``out``, contiguous float32 of shape (width,); ``vector`` has shape (n,)."""
+        _sparsetools.csc_matvec(len(out), len(rows), *self._parts(rows), vector, out)
 
     def _parts(self, rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
         values = rows.values
