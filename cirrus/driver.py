@@ -118,14 +118,15 @@ class Driver:
         self.began = clock.monotonic()
         self.run_id = pipeline if isinstance(pipeline, str) else _run_id(pipeline.name, clock)
         self._meter = Meter(FREE)
-        self._wishes: dict[str, int] = {}
+        stages = () if isinstance(pipeline, str) else pipeline.stages
+        self._wishes = {stage.name: stage.workers for stage in stages}
         self._records: Records | None = None
         self._parts: _Parts | None = None
         self.ending = "parked"  # what a cancellation means
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The names of the pipeline's stages; empty until the run's record was read."""
+        """The names of the pipeline's stages; of a run that goes on, empty until its record was read."""
         return tuple(self._wishes)
 
     @property
@@ -153,7 +154,7 @@ class Driver:
             await self._records.decide("scaled", {"stage": stage, "workers": workers})
         self._wishes[stage] = workers
         self.bus.publish(events.WorkersScaled(at=self._at, stage=stage, workers=workers))
-        if self._parts is not None and stage in self._parts.scheduler.counts:
+        if self._parts is not None:
             await self._parts.crew.scheduler.ask(Scale(stage, workers))
 
     async def kill(self, reason: str) -> None:
@@ -193,7 +194,6 @@ class Driver:
         if isinstance(self._given, str):
             return await self._take_up(store, self._given)
         pipeline = self._given
-        self._wishes = {stage.name: stage.workers for stage in pipeline.stages}
         while True:
             work = await self._inspect(pipeline, 1)
             try:

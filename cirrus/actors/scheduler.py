@@ -86,7 +86,7 @@ class Steer(Request[None]):
 
 @dataclass(frozen=True, slots=True)
 class Scale(Request[None]):
-    """Wish for another number of workers."""
+    """Wish for another number of workers, now or when the pool opens."""
 
     pool: str
     workers: int
@@ -154,6 +154,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._bus = bus
         self._meter = meter
         self._lines: dict[str, _Line] = {}
+        self._wishes: dict[str, int] = {}
         self._send: Callable[[messages.FromDriver], object] = lambda _: None
         self._control = ""
         self._me: Ref[SchedulerMessage] | None = None
@@ -185,7 +186,7 @@ class Scheduler(Actor[SchedulerMessage]):
             case Steer(words):
                 self._steer(words)
             case Scale(name, workers):
-                self._decide(self._lines[name], slots.Scaled(now, workers))
+                self._scale(now, name, workers)
             case Close(name):
                 return self._close(now, name)
             case Word(words):
@@ -218,7 +219,12 @@ class Scheduler(Actor[SchedulerMessage]):
         line = _Line(message, Pool(message.pool.pool, slots.PoolPolicy()), highest=message.pool.first)
         self._lines[message.pool.pool] = line
         self._send(message.pool)
-        self._decide(line, slots.Scaled(now, message.workers))
+        self._decide(line, slots.Scaled(now, self._wishes.get(message.pool.pool, message.workers)))
+
+    def _scale(self, now: float, name: str, workers: int) -> None:
+        self._wishes[name] = workers  # the pool may open later, or be over
+        if name in self._lines:
+            self._decide(self._lines[name], slots.Scaled(now, workers))
 
     def _close(self, now: float, name: str) -> Promise[None]:
         promise: Promise[None] = Promise()
