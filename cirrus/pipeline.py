@@ -59,7 +59,7 @@ class Train:
     ``memory`` (MB) and ``timeout`` (seconds) are limits of a worker.
     """
 
-    model: ModelSpec = field(default_factory=LogisticRegression)
+    model: ModelSpec = field(default_factory=LogisticRegression, kw_only=False)
     optimizer: Optimizer = field(default_factory=Adagrad)
     minibatch: int = 100
     until: Condition = field(default_factory=lambda: Epochs(1))

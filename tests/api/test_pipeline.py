@@ -177,6 +177,11 @@ def test_sparse_rows_take_no_steps() -> None:
     pipeline(data=libsvm("train.svm"), stages=(Prepare(), Train()))
 
 
+def test_a_training_stage_may_begin_with_its_model() -> None:
+    model = LogisticRegression(l2=1e-6)
+    assert Train(model, workers=3) == Train(model=model, workers=3)
+
+
 def test_a_pipeline_knows_its_stages() -> None:
     first, second = Train(name="warm"), Train(name="fine", until=loss_below(0.46) | epochs(10))
     made = pipeline(stages=(Prepare(steps=STEPS), first, second))
