@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,6 +89,15 @@ class _Full(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).abort()  # uvloop's is one without deriving from it
+
+
+def watch_peer(connection: socket.socket | None) -> None:
+    """Let the system find out within a minute that a silent peer is gone, which costs nothing at each message."""
+    if connection is None:
+        return
+    for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from cirrus.actors.access import ANYBODY, DRIVER, WATCH, WORK, WORKER, Access, Handler, Route
+from cirrus.actors.listening import watch_peer
 from cirrus.actors.metrics import exposition, resident
 from cirrus.actors.requests import json_body
 from cirrus.actors.shard import Connection, Shard
@@ -21,9 +22,6 @@ from cirrus.wire import frames
 from cirrus.wire.specs import spec_from_json, spec_to_json
 
 MAX_BODY = 1024 * 1024
-HEARTBEAT = 40.0
-"""Seconds of silence after which a worker is asked whether it still lives; it has half as long to answer."""
-
 WRITE_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 BUFFERED = 64 * 1024
@@ -170,10 +168,9 @@ class Server:
         return web.json_response({"stopping": True})
 
     async def _steps(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(
-            compress=False, max_msg_size=frames.MAX_MESSAGE, heartbeat=HEARTBEAT, timeout=CLOSE_SECONDS
-        )
+        socket = web.WebSocketResponse(compress=False, max_msg_size=frames.MAX_MESSAGE, timeout=CLOSE_SECONDS)
         await socket.prepare(request)
+        watch_peer(socket.get_extra_info("socket"))
         self._sockets.add(socket)
         try:
             await self._answer_steps(request, socket)

@@ -28,13 +28,13 @@ MAX_HELD = 64 * 1024 * 1024
 MAX_GRADIENT = 1e6
 """No honest gradient of a mean loss is larger in magnitude; what is has gone astray and must not reach the weights."""
 
+_SURELY_SANE = MAX_GRADIENT**2  # a sum of squares up to this has no larger gradient in it
+
 MAX_TABLES = 1024
 MAX_TABLE_BYTES = 4 * 1024**3
 
 LINE = 1 << 32
 """A unit's number divided by this is the line, a stage or trial, that it belongs to; each has a ledger of its own."""
-
-_VERDICTS = {Verdict.APPLY: Status.APPLIED, Verdict.DUPLICATE: Status.DUPLICATE, Verdict.STALE: Status.STALE}
 
 
 class OpenPull(NamedTuple):
@@ -161,8 +161,8 @@ class Shard:
         return frames.encode_opened(frames.Opened(Status.STALE, unit, -1, found.current))
 
     def _read(self, request: Read, room: int) -> bytes:
-        rows = self._checked(request.tables, request.keys, room)
-        tables = [self.tables[number] for number in request.tables]
+        tables = self._known(request.tables)
+        rows = _checked_rows(tables, request.keys, room)
         found = tuple([table.read(local) for table, local in zip(tables, rows, strict=True)])
         return frames.encode_answer(Answer(Status.NONE, 0, tables[0].clock, found), request.tables)
 
@@ -170,52 +170,28 @@ class Shard:
         """Check all of a frame, then let the ledger decide, then apply: after the decision nothing can fail."""
         if connection.unit < 0:
             raise WireError("a step before a unit was opened")
-        number, tables, gradients, keys = request
-        pull = None if gradients is None else self._check_push(connection, tables, gradients)
-        rows = None if keys is None else self._checked(tables, keys, room)
-        if rows is not None:
-            self._check_room(connection, 0 if pull is None else 1)
-        status = Status.NONE
+        number, numbers, gradients, keys = request
+        tables = self._known(numbers)
+        pull, rows, status, served = None, None, Status.NONE, None
+        if gradients is not None:
+            pull = _checked_push(connection, request, tables)
+        if keys is not None:
+            rows = _checked_rows(tables, keys, room)
+            if len(connection.pulls) >= MAX_PULLS + (pull is not None):
+                raise WireError(f"more than {MAX_PULLS} open pulls")
+            if connection.held > MAX_HELD:
+                raise WireError("open pulls of too many rows")
         if pull is not None and gradients is not None:
             status = self._push(connection, number, pull, gradients)
-        served = None
         if rows is not None and status is not Status.STALE:
-            served = self._pull(connection, tables, rows)
-        return frames.encode_answer(Answer(status, number, self.tables[tables[0]].clock, served), tables)
+            served = _pull(connection, numbers, tables, rows)
+        return frames.encode_answer(Answer(status, number, tables[0].clock, served), numbers)
 
-    def _check_push(self, connection: Connection, tables: tuple[int, ...], gradients: tuple[Floats, ...]) -> OpenPull:
-        if not connection.pulls:
-            raise WireError("a push without an open pull")
-        pull = connection.pulls[0]
-        if pull.tables != tables:
-            raise WireError("a push to other tables than were pulled from")
-        for at, gradient in enumerate(gradients):
-            if gradient.shape != (len(pull.rows[at]), self.tables[tables[at]].spec.width):
-                raise WireError("a gradient of another shape than the rows that were pulled")
-            _check_magnitude(gradient)
-        return pull
-
-    def _checked(self, tables: tuple[int, ...], keys: tuple[Keys, ...], room: int) -> tuple[Local, ...]:
-        """The rows as indices, when tables and rows exist, rows ascend strictly, and the answer fits in ``room``."""
-        size = 64 + 8 * len(tables)
-        for number, local in zip(tables, keys, strict=True):
-            if number >= len(self.tables):
-                raise WireError(f"no table {number}")
-            spec = self.tables[number].spec
-            size += 4 * len(local) * spec.width
-            if len(local) and local[-1] >= rows_on(self.shard, spec.rows, self.shards):
-                raise WireError(f"a row beyond table {spec.name!r}")
-            if len(local) > 1 and np.count_nonzero(local[1:] > local[:-1]) != len(local) - 1:
-                raise WireError("rows that do not ascend strictly")
-        if size > room:
-            raise WireError("more rows than fit in an answer")
-        return tuple([local.astype(np.intp) for local in keys])
-
-    def _check_room(self, connection: Connection, leaving: int) -> None:
-        if len(connection.pulls) - leaving >= MAX_PULLS:
-            raise WireError(f"more than {MAX_PULLS} open pulls")
-        if connection.held > MAX_HELD:
-            raise WireError("open pulls of too many rows")
+    def _known(self, numbers: tuple[int, ...]) -> list[Table]:
+        try:
+            return [self.tables[number] for number in numbers]
+        except IndexError:
+            raise WireError("no table of that number") from None
 
     def _push(self, connection: Connection, step: int, pull: OpenPull, gradients: tuple[Floats, ...]) -> Status:
         unit = connection.unit
@@ -226,33 +202,64 @@ class Shard:
         connection.held -= pull.size
         if verdict is Verdict.APPLY:
             self._apply(pull, gradients)
-        elif verdict is Verdict.DUPLICATE:
+            return Status.APPLIED
+        if verdict is Verdict.DUPLICATE:
             self.counters.duplicates += 1
-        else:
-            self.counters.stale += 1
-        return _VERDICTS[verdict]
+            return Status.DUPLICATE
+        self.counters.stale += 1
+        return Status.STALE
 
     def _apply(self, pull: OpenPull, gradients: tuple[Floats, ...]) -> None:
-        for at, number in enumerate(pull.tables):
-            table = self.tables[number]
+        counters = self.counters
+        for at, table in enumerate(self._known(pull.tables)):
             staleness = table.clock - pull.clocks[at]
-            self.counters.staleness = max(self.counters.staleness, staleness)
+            counters.staleness = max(counters.staleness, staleness)
             table.push(pull.rows[at], gradients[at], pull.values[at])
-        self.counters.applied += 1
-
-    def _pull(self, connection: Connection, tables: tuple[int, ...], rows: tuple[Local, ...]) -> tuple[Floats, ...]:
-        held = [self.tables[number] for number in tables]
-        served = tuple([table.pull(local) for table, local in zip(held, rows, strict=True)])
-        kept = tuple([values if table.damps else None for table, values in zip(held, served, strict=True)])
-        size = sum([one.nbytes for one in (*rows, *kept) if one is not None])
-        connection.pulls.append(OpenPull(tables, rows, tuple([table.clock for table in held]), kept, size))
-        connection.held += size
-        return served
+        counters.applied += 1
 
 
-def _check_magnitude(gradient: Floats) -> None:
-    """``WireError`` where a gradient is not finite or too large; one dot product shows that nearly all are neither."""
-    if np.vdot(gradient, gradient) <= MAX_GRADIENT * MAX_GRADIENT:
-        return
-    if not np.all(np.abs(gradient) <= MAX_GRADIENT):
-        raise WireError("a gradient that is not finite or too large")
+def _pull(
+    connection: Connection, numbers: tuple[int, ...], tables: list[Table], rows: tuple[Local, ...]
+) -> tuple[Floats, ...]:
+    """The rows, whose gradients the worker owes from now on."""
+    served, kept, size = [], [], 0
+    for at, table in enumerate(tables):
+        values = table.pull(rows[at])
+        served.append(values)
+        kept.append(values if table.damps else None)
+        size += rows[at].nbytes + (values.nbytes if table.damps else 0)
+    connection.pulls.append(OpenPull(numbers, rows, tuple([table.clock for table in tables]), tuple(kept), size))
+    connection.held += size
+    return tuple(served)
+
+
+def _checked_push(connection: Connection, request: Step, tables: list[Table]) -> OpenPull:
+    """The oldest open pull, when the gradients fit it and each is finite and of a sane magnitude."""
+    if not connection.pulls or request.gradients is None:
+        raise WireError("a push without an open pull")
+    pull = connection.pulls[0]
+    if pull.tables != request.tables:
+        raise WireError("a push to other tables than were pulled from")
+    for at, gradient in enumerate(request.gradients):
+        if gradient.shape != (len(pull.rows[at]), tables[at].spec.width):
+            raise WireError("a gradient of another shape than the rows that were pulled")
+        # One dot product shows of nearly all gradients that they are neither infinite nor NaN nor too large.
+        if not float(np.vdot(gradient, gradient)) <= _SURELY_SANE and not np.all(np.abs(gradient) <= MAX_GRADIENT):
+            raise WireError("a gradient that is not finite or too large")
+    return pull
+
+
+def _checked_rows(tables: list[Table], keys: tuple[Keys, ...], room: int) -> tuple[Local, ...]:
+    """The rows as indices, when the tables have them, they ascend strictly, and the answer fits in ``room``."""
+    size = 64
+    for table, local in zip(tables, keys, strict=True):
+        count = len(local)
+        size += 8 + 4 * count * table.spec.width
+        if count:
+            if local.item(-1) >= table.rows:
+                raise WireError(f"a row beyond table {table.spec.name!r}")
+            if np.count_nonzero(local[1:] > local[:-1]) != count - 1:
+                raise WireError("rows that do not ascend strictly")
+    if size > room:
+        raise WireError("more rows than fit in an answer")
+    return tuple([local.astype(np.intp) for local in keys])

@@ -45,6 +45,7 @@ PUSHES, PULLS = 1, 2
 _PREFIX = struct.Struct("<IIHBB")
 _OPEN = struct.Struct("<IHBBIQ")
 _STEP = struct.Struct("<IHBBIHHI")
+_STEP_ONE = struct.Struct("<IHHIHHII")  # a STEP from its step on, and its first section
 _SECTION = struct.Struct("<HHII")
 _OPENED = struct.Struct("<IHBBIiIQ")
 _ROWS = struct.Struct("<IHBBIQHHI")
@@ -190,54 +191,60 @@ def _sealed(parts: list[Part]) -> bytes:
 
 def requests(message: bytes) -> Iterator[Request]:
     """The frames of a worker's message, each checked when its turn comes: ``WireError`` at the first bad one."""
-    for kind, begin, end in _frames(message):
+    begin, total = 0, _checked_total(message)
+    for _ in range(MAX_FRAMES):
+        kind, end = _check_frame(message, begin, total)
         if kind == STEP:
             yield _decode_step(message, begin, end)
         elif kind == OPEN:
             yield _decode_open(message, begin, end)
         elif kind == READ:
-            step = _decode_step(message, begin, end)
-            if step.gradients is not None or step.keys is None or step.step:
-                raise WireError("a READ frame that does more than read")
-            yield Read(step.tables, step.keys)
+            yield _decode_read(message, begin, end)
         else:
             raise WireError(f"unknown kind of request: {kind}")
+        if end == total:
+            return
+        begin = end
+    raise WireError(f"more than {MAX_FRAMES} frames in a message")
 
 
 def replies(message: bytes) -> Iterator[Reply]:
     """The frames of a shard's message, each checked when its turn comes: ``WireError`` at the first bad one."""
-    for kind, begin, end in _frames(message):
+    begin, total = 0, _checked_total(message)
+    for _ in range(MAX_FRAMES):
+        kind, end = _check_frame(message, begin, total)
         if kind == ROWS:
             yield _decode_answer(message, begin, end)
         elif kind == OPENED:
             yield _decode_opened(message, begin, end)
         else:
             raise WireError(f"unknown kind of reply: {kind}")
-
-
-def _frames(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, begin and end of each frame whose prefix and checksum are right."""
-    total = len(message)
-    if not 16 <= total <= MAX_MESSAGE:
-        raise WireError(f"a message of {total} bytes")
-    view = memoryview(message)
-    begin = 0
-    for _ in range(MAX_FRAMES):
-        if total - begin < 16:
-            raise WireError("a frame is cut off")
-        checksum, length, magic, version, kind = _PREFIX.unpack_from(message, begin)
-        if magic != MAGIC or version != VERSION:
-            raise WireError("not a frame of this protocol")
-        end = begin + length
-        if length < 16 or length & 7 or end > total:
-            raise WireError("a frame's length does not fit its message")
-        if zlib.crc32(view[begin + 4 : end]) != checksum:
-            raise WireError("a frame's checksum does not fit its bytes")
-        yield kind, begin, end
         if end == total:
             return
         begin = end
     raise WireError(f"more than {MAX_FRAMES} frames in a message")
+
+
+def _checked_total(message: bytes) -> int:
+    total = len(message)
+    if not 16 <= total <= MAX_MESSAGE:
+        raise WireError(f"a message of {total} bytes")
+    return total
+
+
+def _check_frame(message: bytes, begin: int, total: int) -> tuple[int, int]:
+    """Kind and end of the frame at ``begin``, whose prefix and checksum are right."""
+    if total - begin < 16:
+        raise WireError("a frame is cut off")
+    checksum, length, magic, version, kind = _PREFIX.unpack_from(message, begin)
+    if magic != MAGIC or version != VERSION:
+        raise WireError("not a frame of this protocol")
+    end = begin + length
+    if length < 16 or length & 7 or end > total:
+        raise WireError("a frame's length does not fit its message")
+    if zlib.crc32(memoryview(message)[begin + 4 : end]) != checksum:
+        raise WireError("a frame's checksum does not fit its bytes")
+    return kind, end
 
 
 def _decode_open(message: bytes, begin: int, end: int) -> Open:
@@ -256,35 +263,43 @@ def _decode_opened(message: bytes, begin: int, end: int) -> Opened:
     return Opened(_STATUS[status], unit, last, current)
 
 
+def _decode_read(message: bytes, begin: int, end: int) -> Read:
+    step, tables, gradients, keys = _decode_step(message, begin, end)
+    if gradients is not None or keys is None or step:
+        raise WireError("a READ frame that does more than read")
+    return Read(tables, keys)
+
+
 def _decode_step(message: bytes, begin: int, end: int) -> Step:
     if end - begin < 36:
         raise WireError("a STEP frame is cut off")
-    *_, step, flags, sections, zero = _STEP.unpack_from(message, begin + 4)
+    step, flags, sections, zero, *first = _STEP_ONE.unpack_from(message, begin + 12)
     if step > MAX_STEP or not 0 < flags <= PUSHES | PULLS or zero or not 1 <= sections <= MAX_SECTIONS:
         raise WireError("a STEP frame with impossible fields")
     at = begin + 24 + 12 * sections
     if at > end:
         raise WireError("a STEP frame is cut off")
-    heads = [_SECTION.unpack_from(message, begin + 24 + 12 * one) for one in range(sections)]
+    heads = [first, *([*_SECTION.unpack_from(message, begin + 24 + 12 * one)] for one in range(1, sections))]
     tables = tuple([head[0] for head in heads])
-    if len(set(tables)) != sections:
+    if sections > 1 and len(set(tables)) != sections:
         raise WireError("a table twice in one frame")
     _check_sizes(heads, flags, end - at)
     gradients: tuple[Floats, ...] | None = None
-    keys: tuple[Keys, ...] | None = None
     if flags & PUSHES:
-        floats, at = _floats(message, at, [(rows, width) for _, width, rows, _ in heads])
-        gradients = floats
-    if flags & PULLS:
-        numbers = []
-        for _, _, _, pulled in heads:
-            numbers.append(np.frombuffer(message, _KEY, pulled, at))
-            at += 4 * pulled
-        keys = tuple(numbers)
-    return Step(step, tables, gradients, keys)
+        gradients, at = _floats(message, at, [(rows, width) for _, width, rows, _ in heads])
+    return Step(step, tables, gradients, _keys(message, at, heads) if flags & PULLS else None)
 
 
-def _check_sizes(heads: list[tuple[int, int, int, int]], flags: int, room: int) -> None:
+def _keys(message: bytes, at: int, heads: list[list[int]]) -> tuple[Keys, ...]:
+    """The keys of all sections, which begin at ``at``."""
+    found = []
+    for _, _, _, pulled in heads:
+        found.append(np.frombuffer(message, _KEY, pulled, at))
+        at += 4 * pulled
+    return tuple(found)
+
+
+def _check_sizes(heads: list[list[int]], flags: int, room: int) -> None:
     size = 0
     for _, width, pushed, pulled in heads:
         if not flags & PUSHES and (width or pushed):
@@ -310,7 +325,7 @@ def _floats(message: bytes, at: int, shapes: list[tuple[int, int]]) -> tuple[tup
 def _decode_answer(message: bytes, begin: int, end: int) -> Answer:
     if end - begin < 32:
         raise WireError("a ROWS frame is cut off")
-    *_, step, clock, status, sections, zero = _ROWS.unpack_from(message, begin + 4)
+    _, _, _, _, step, clock, status, sections, zero = _ROWS.unpack_from(message, begin + 4)
     at = begin + 32 + 8 * sections
     if status >= len(_STATUS) or sections > MAX_SECTIONS or zero or at > end:
         raise WireError("a ROWS frame with impossible fields")

@@ -35,6 +35,7 @@ def good() -> dict[str, Any]:
         {"l2": float("nan")},
         {"l1": "much"},
         {"free": 10},
+        {"stale": "often"},
         {"more": 1},
         {"optimizer": None},
         {"optimizer": {"rule": "SGD"}},
