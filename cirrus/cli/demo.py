@@ -34,7 +34,7 @@ def demo_pipeline(path: str) -> Pipeline:
             Prepare(steps=(Bucket(), Hash(bits=18)), test=every(FOLD, at=FOLD - 1), workers=2),
             Train(
                 model=LogisticRegression(l2=1e-6),
-                optimizer=Adagrad(rate=0.05),
+                optimizer=Adagrad(rate=0.1),
                 minibatch=100,
                 until=epochs(2),
                 workers=4,
