@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -35,6 +36,7 @@ class Snapshots:
 
     def __init__(self, store: ObjectStore, prefix: str, following: int = 0, bad: frozenset[str] = frozenset()) -> None:
         self.busy = False
+        self._succeeded = False  # by another incarnation of the shard, which has written a number of ours
         self._store = store
         self._prefix = prefix
         self._following = following
@@ -43,29 +45,46 @@ class Snapshots:
     async def save(self, shard: Shard) -> str:
         """Write the shard as it is now and return the key; steps go on meanwhile and are not part of it.
 
-        ``Conflict`` where one is being written already, or where another incarnation of the shard wrote that number.
+        ``Conflict`` where one is being written already, and for ever once another incarnation of the shard has written
+        one in between: its steps are not ours.
         """
-        if self.busy:
-            raise Conflict(self._prefix, "a snapshot is being written")
+        if self.busy or self._succeeded:
+            why = "a snapshot is being written" if self.busy else "another incarnation of this shard has taken over"
+            raise Conflict(self._prefix, why)
         self.busy = True
         try:
             number, self._following = self._following, self._following + 1
             key = await save_snapshot(self._store, self._prefix, number, draft(shard))
             await prune(self._store, self._prefix, KEEP, self._bad)
+        except Conflict:
+            self._succeeded = True
+            raise
         finally:
             self.busy = False
         return key
 
 
-async def begin(shard: Shard, store: ObjectStore, prefix: str, *, restore: bool) -> Snapshots:
-    """Where an empty shard writes its snapshots; it is made what the newest sound one says, if ``restore`` asks for it.
-
-    ``Corrupt`` where that snapshot is of another shard, or fits none at all.
-    """
+async def begin(store: ObjectStore, prefix: str) -> Snapshots:
+    """Where a shard that begins empty writes its snapshots."""
     newest = await newest_snapshot(store, prefix)
-    if restore and newest.snapshot is not None:
-        fill(shard, newest.snapshot, snapshot_key(prefix, newest.number))
     return Snapshots(store, prefix, newest.following, frozenset(one.key for one in newest.skipped))
+
+
+async def resume(shard: Shard, store: ObjectStore, prefix: str) -> Snapshots:
+    """Make a shard what its newest sound snapshot says, if there is one, and say where it writes more.
+
+    It is written again at once: from then on an older incarnation that still lives can write no more of them.
+    ``Corrupt`` where the snapshot is of another shard, or fits none at all.
+    """
+    while True:
+        newest = await newest_snapshot(store, prefix)
+        snapshots = Snapshots(store, prefix, newest.following, frozenset(one.key for one in newest.skipped))
+        if newest.snapshot is None:
+            return snapshots
+        fill(shard, newest.snapshot, snapshot_key(prefix, newest.number))
+        with suppress(Conflict):  # that one still lived, and has written one more: begin with it
+            await snapshots.save(shard)
+            return snapshots
 
 
 def draft(shard: Shard) -> Draft:
@@ -89,7 +108,7 @@ def draft(shard: Shard) -> Draft:
 
 
 def fill(shard: Shard, snapshot: Snapshot, name: str) -> None:
-    """Make an empty shard what the snapshot says; ``Corrupt`` where it is of another shard, or fits none."""
+    """Make a shard what the snapshot says; ``Corrupt``, with nothing changed, where it is of another, or fits none."""
     header = snapshot.header
     if (header.get("shard"), header.get("shards")) != (shard.shard, shard.shards):
         raise Corrupt(name, f"it is of shard {header.get('shard')} of {header.get('shards')}")
@@ -101,6 +120,7 @@ def fill(shard: Shard, snapshot: Snapshot, name: str) -> None:
         counters = Counters(**{one.name: _whole(counted[one.name]) for one in fields(Counters)})
     except (KeyError, TypeError, ValueError, WireError, Corrupt) as error:
         raise Corrupt(name, f"it describes no shard: {error!r}") from error
+    shard.tables, shard.numbers = [], {}
     for table in tables:
         shard.adopt(table)
     shard.ledgers, shard.values, shard.counters = ledgers, values, counters

@@ -16,7 +16,7 @@ from aiohttp import web
 from cirrus.actors.access import DRIVER, WATCH, WORK, WORKER, Route, claims_of
 from cirrus.actors.listening import Address
 from cirrus.actors.shard import Shard
-from cirrus.actors.snapshots import begin
+from cirrus.actors.snapshots import resume
 from cirrus.errors import PipelineError
 from cirrus.learn.base import TableSpec
 from cirrus.optimizers import Adagrad
@@ -222,7 +222,7 @@ async def test_a_snapshot_holds_everything_while_steps_go_on(one: Cluster) -> No
         said = await answer.json()
     await client.close()
     restored = Shard(0, 1)
-    await begin(restored, one.store, "shards/0", restore=True)
+    await resume(restored, one.store, "shards/0")
     clock = restored.clock
     assert 1 <= clock <= step
     assert said["clock"] == clock
@@ -238,7 +238,6 @@ async def test_stopping_is_asked_for_by_the_driver(one: Cluster) -> None:
     (stop,) = one.stops
     assert stop.save
     await one.servers[0].farewell(stop)
-    assert (await begin(Shard(0, 1), one.store, "shards/0", restore=True)) is not None
     assert [info.key async for info in one.store.list("shards/0/")] == ["shards/0/000000000000"]
 
 

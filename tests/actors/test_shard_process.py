@@ -104,7 +104,7 @@ async def test_it_ends_with_its_driver_and_saves_before(tmp_path: Path) -> None:
             async with session.post(f"{url}/stop", json={}, headers=bearer("driver")) as answer:
                 assert answer.status == 200
             assert await shard.wait() == 0
-        assert len(list((tmp_path / "shards" / "0").iterdir())) == 1
+        assert len(list((tmp_path / "shards" / "0").iterdir())) == 2
 
 
 async def test_sigterm_ends_it_with_a_snapshot(tmp_path: Path) -> None:
