@@ -124,7 +124,7 @@ async def test_secrets_stand_neither_in_arguments_nor_in_the_environment(tmp_pat
         assert listening == ["127.0.0.1"]
 
 
-@pytest.mark.parametrize("line", [b"", b"{}\n", b"[]\n", b"x" * 100_000, b'{"key": "canary"}\n'])
+@pytest.mark.parametrize("line", [b"x" * 100_000, b'{"key": "canary"}\n'])
 async def test_nonsense_on_its_input_ends_it_without_repeating_it(line: bytes) -> None:
     made = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cirrus.actors.shard_process", stdin=PIPE, stdout=PIPE, stderr=PIPE
@@ -147,11 +147,13 @@ async def test_nonsense_on_its_input_ends_it_without_repeating_it(line: bytes) -
         {"port": 70_000},
         {"exposure": "everywhere"},
         {"restore": "yes"},
+        {"prefix": ""},
         {"more": 1},
     ],
 )
 def test_configurations_are_checked(changed: dict[str, object], tmp_path: Path) -> None:
     good = json.loads(config(tmp_path, 0, 2))
     assert KEY.hex() not in repr(Config.parsed(json.dumps(good).encode()))
-    with pytest.raises(WireError):
-        Config.parsed(json.dumps({**good, **changed}).encode())
+    for line in (json.dumps({**good, **changed}).encode(), b"", b"{}", b"[]"):
+        with pytest.raises(WireError):
+            Config.parsed(line)
