@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 from cirrus import checks, events
 from cirrus.actors.bus import EventBus
+from cirrus.actors.inspection import check_models
 from cirrus.actors.kernel import Kernel, Task
 from cirrus.clock import SystemClock
 from cirrus.cloud.places import Local, local
@@ -118,6 +119,8 @@ async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIt
     checks.instance("pipeline", pipeline, Pipeline | str, "a Pipeline, or the id of a run")  # type: ignore[arg-type]
     if isinstance(pipeline, str):
         checks.name("pipeline", pipeline)
+    else:
+        check_models(pipeline.trains)
     place = local() if on is None else on
     checks.instance("on", place, Local, "cirrus.local(...)")
     clock = SystemClock()

@@ -11,20 +11,23 @@ from dataclasses import replace
 
 from cirrus.actors.kernel import Kernel
 from cirrus.actors.work import Input, Piece, PrepareWork, Use
-from cirrus.errors import InputError
+from cirrus.errors import InputError, PipelineError
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.holdout import NONE, Holdout
+from cirrus.learn.kernels import kernel_class
 from cirrus.learn.layouts import Layout, layout
 from cirrus.learn.parsing import parser
 from cirrus.learn.plans import needs, plans
 from cirrus.learn.scaling import Needs, Scan, TrainStatistics
-from cirrus.pipeline import Prepare
+from cirrus.pipeline import Prepare, Train
 from cirrus.sources import CsvSource, LibsvmSource, Source
 from cirrus.steps import Every
 from cirrus.store.base import ObjectStore
 from cirrus.store.inputs import InputObject, Split, expand, locate, plan_splits
 from cirrus.store.opening import open_store
 from cirrus.store.reading import head, lines
+from cirrus.wire.plain import Mismatch
+from cirrus.wire.records import tag_of_model
 
 LEAST_SPLIT = 1 << 20
 MOST_SPLIT = 32 << 20
@@ -48,6 +51,19 @@ async def inspect(kernel: Kernel, prepare: Prepare, data: Source, output: str) -
     inputs = tuple(one for one, _ in found)
     scans = _scans(prepare, inputs[0], pieces)
     return PrepareWork(prepare, inputs, pieces, scans, output, f"{output}encoding.json")
+
+
+def check_models(stages: Sequence[Train]) -> None:
+    """``PipelineError`` where workers, which are other processes, could not import a stage's model or its kernel."""
+    for stage in stages:
+        kind = type(stage.model)
+        try:
+            if kind.__module__ == "__main__":
+                raise PipelineError(f"{stage.name}.model", kind.__name__, "a model of a module, not of the main script")
+            tag_of_model(kind)
+        except Mismatch as error:
+            raise PipelineError(f"{stage.name}.model", kind.__name__, "a model that workers can import") from error
+        kernel_class(stage.model)
 
 
 def without_scan(work: PrepareWork) -> Encoder:

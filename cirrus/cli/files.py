@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
+import importlib
+import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,25 +19,40 @@ from cirrus.pipeline import Pipeline, Stage
 S = TypeVar("S")
 
 
+@contextmanager
+def beside(where: str) -> Iterator[None]:
+    """Let this process, and the workers that it starts, import what stands beside the file."""
+    file = Path(where.partition(":")[0])
+    folder = str(file.parent.absolute())
+    before = os.environ.get("PYTHONPATH")
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = folder if before is None else f"{folder}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        if file.stem in sys.modules and sys.modules[file.stem].__file__ == str(file.absolute()):
+            del sys.modules[file.stem]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 def load_pipeline(where: str) -> Pipeline:
-    """The pipeline ``NAME`` (default ``pipeline``) of a Python file, which is executed."""
+    """The pipeline ``NAME`` (default ``pipeline``) of a Python file, which is imported; use it within ``beside``."""
     file, _, name = where.partition(":")
     path = Path(file)
-    if not path.is_file():
-        raise PipelineError("FILE", file, "a Python file that defines a Pipeline")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise PipelineError("FILE", file, "a file whose name ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.absolute()))
+    if not path.is_file() or path.suffix != ".py" or "." in path.stem:
+        raise PipelineError("FILE", file, "a Python file that defines a Pipeline and can be imported by its name")
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(path.stem)
     except PipelineError:
         raise
     except Exception as error:  # the border: the file is the user's, and may raise anything
         raise PipelineError("FILE", file, f"a file that can be executed; {_fault(error, path)}") from error
-    finally:
-        sys.path.pop(0)
+    if not Path(module.__file__ or os.devnull).samefile(path):
+        raise PipelineError("FILE", file, f"another name for the file; {path.stem} is a module already")
     found = getattr(module, name or "pipeline", None)
     if not isinstance(found, Pipeline):
         raise PipelineError("NAME", name or "pipeline", f"the name of a Pipeline in {file}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import json
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -102,7 +103,7 @@ async def _model(name: str, folder: str | None) -> Model:
 async def _stages(store: ObjectStore, run_id: str) -> list[str]:
     """The stages of a run, the last one first; none where there is no such run."""
     try:
-        stages = (await document(store, f"runs/{run_id}/run.json"))["stages"]
+        run = await document(store, f"runs/{run_id}/run.json")
+        return [str(stage["name"]) for stage in reversed(json.loads(str(run["pipeline"]))["stages"])]
     except (KeyError, StoreError):
         return []
-    return [str(stage) for stage in reversed(stages)] if isinstance(stages, list) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from cirrus.cli.files import changed, load_pipeline
+from cirrus.cli.files import beside, changed, load_pipeline
 from cirrus.cli.output import print_json, print_table
 from cirrus.cli.show import choose
 from cirrus.cloud.places import Local, local
@@ -24,8 +24,9 @@ async def follow(pipeline: Pipeline, place: Local, *, quiet: bool) -> Result:
 
 async def run_file(arguments: Namespace) -> None:
     """Run the pipeline of a file."""
-    pipeline = changed(load_pipeline(arguments.file), arguments.set)
-    result = await follow(pipeline, local(arguments.store), quiet=arguments.json)
+    with beside(arguments.file):
+        pipeline = changed(load_pipeline(arguments.file), arguments.set)
+        result = await follow(pipeline, local(arguments.store), quiet=arguments.json)
     if arguments.json:
         print_json(summary(result))
     else:

@@ -27,13 +27,34 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 CIRRUS = (sys.executable, "-m", "cirrus")
 PIPELINES = """
-from cirrus import Hash, Pipeline, Prepare, Train, csv, epochs
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cirrus import Hash, ModelSpec, Pipeline, Prepare, Train, csv, epochs
+from cirrus.testing.counting import CountingKernel
 from paths import DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Mine(ModelSpec):
+    kernel: ClassVar[str] = "pipelines:MineKernel"
+
+    room: int = 50
+
+
+class MineKernel(CountingKernel):
+    pass
+
 
 short = Pipeline(
     name="short",
     data=csv(DATA, label="clicked"),
     stages=(Prepare(steps=(Hash(bits=8),), workers=1), Train(workers=1)),
+)
+own = Pipeline(
+    name="own",
+    data=csv(DATA, label="clicked"),
+    stages=(Prepare(steps=(Hash(bits=8),), test=0.0, workers=1), Train(Mine(), workers=1, minibatch=20)),
 )
 endless = Pipeline(
     name="endless",
@@ -110,7 +131,7 @@ def test_a_run_is_listed(demo: dict[str, Any], store: Path, cirrus: Words) -> No
     assert f"done     {demo['log_loss']:.4f}" in line
     runs = strict(cirrus("ls", "--json", "--store", store)[1])
     found = next(one for one in runs if one["run_id"] == demo["run_id"])
-    assert (found["outcome"], found["stages"]) == ("done", ["prepare", "train"])
+    assert (found["outcome"], found["name"]) == ("done", "demo")
     assert found["metrics"]["train"]["log_loss"] == demo["log_loss"]
 
 
@@ -148,6 +169,12 @@ def test_a_run_of_a_file(folder: Path, cirrus: Words) -> None:
     for sign in ("prepare: begins with 1 workers", "600 to train, 0 to test", "train: all workers are here"):
         assert sign in err
     assert "train samples" in out
+
+
+def test_a_model_of_the_pipelines_own_file_reaches_the_workers(folder: Path, cirrus: Words) -> None:
+    code, out, err = cirrus("run", f"{folder / 'pipelines.py'}:own", "--store", folder / "store", "--json")
+    assert (code, err) == (DONE, "")
+    assert strict(out)["metrics"]["train"]["steps"] == 30
 
 
 def a_model(source: Source, features: int) -> Model:

@@ -7,8 +7,9 @@ import gzip
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from cirrus.cli.main import main
 from cirrus.cli.output import FAILED, WRONG
 from cirrus.errors import InputError, PipelineError, RunError
 from cirrus.events import Event, ShardStarted, WorkerReplaced, WorkerStarted
+from cirrus.models import ModelSpec
 from cirrus.pipeline import Pipeline, Prepare, Train
 from cirrus.sources import Source, criteo, csv, libsvm
 from cirrus.steps import Bucket, Hash
@@ -158,6 +160,24 @@ def test_settings_out_of_range_are_errors_at_construction() -> None:
         Train(workers=-1)
     with pytest.raises(PipelineError, match=r"^Hash\.bits: got 40; allowed: a whole number from 1 to 30"):
         Hash(bits=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernelless(ModelSpec):
+    kernel: ClassVar[str] = "tests.api.test_wrong_input:nothing"
+
+
+async def test_models_and_kernels_that_workers_cannot_import(table: Path, tmp_path: Path) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Local(ModelSpec):
+        kernel: ClassVar[str] = "cirrus.learn.logistic:Logistic"
+
+    for model, field in ((Local(), "train.model"), (Kernelless(), "model.kernel")):
+        stages = (Prepare(steps=STEPS), Train(model))
+        with pytest.raises(PipelineError) as caught:
+            await cirrus.run(Pipeline(name="x", data=csv(table, label="clicked"), stages=stages))
+        assert caught.value.field == field
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("until", [loss_below(0.4), epochs(3) | loss_below(0.4), loss_below(0.4) & epochs(2)])
@@ -309,6 +329,7 @@ def test_the_command_says_it_in_one_sentence(
     [
         (["run", "none.py"], WRONG),
         (["run", "a.csv"], WRONG),
+        (["run", "json.py"], WRONG),
         (["run", "p.py:other"], WRONG),
         (["predict", "none-20261124-abcd", "a.csv"], WRONG),
         (["predict", "a.csv", "a.csv"], 4),
@@ -317,7 +338,8 @@ def test_the_command_says_it_in_one_sentence(
     ],
 )
 def test_other_wrong_words(folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
-    (folder / "p.py").write_text(FILE.format("data=cirrus.criteo('a.csv')"))
+    for name in ("p.py", "json.py"):
+        (folder / name).write_text(FILE.format("data=cirrus.criteo('a.csv')"))
     assert main([*words, "--store", "store"]) == code
     shown = capsys.readouterr()
     assert (shown.out, shown.err.count("\n")) == ("", 1)
