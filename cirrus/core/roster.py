@@ -1,0 +1,236 @@
+"""All pools of a run as its driver keeps them: who is asked for, and what the control actor is told, and told again.
+
+Pure: events in, commands out, in order. A control actor that greets under a new name knows nothing and is told
+everything that counts; its leases begin above all that the one before it can have granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import assert_never
+
+from cirrus.core import messages, slots
+from cirrus.core.ids import WorkerId
+from cirrus.core.pool import Counts, Pool
+
+MARGIN = 100_000
+"""More leases than a control actor can have granted since it last spoke of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A pool begins, with that many workers unless another number was wished for before."""
+
+    at: float
+    pool: messages.OpenPool
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """The control actor is to be told this of a pool, and again whenever it may not know it."""
+
+    message: messages.Limit | messages.Allow | messages.Reopen
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """Another number of workers is wished for, now or when the pool opens."""
+
+    at: float
+    pool: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A pool is to end; ``Over`` says that it has."""
+
+    at: float
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The control actor has said this."""
+
+    at: float
+    message: messages.ToDriver
+
+
+RosterEvent = Opened | Steered | Wished | Closing | Heard | slots.Exited | slots.InvokeFailed | slots.Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the control actor this."""
+
+    message: messages.FromDriver
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """A pool cannot go on: a sentence with the reason, and a worker's last words."""
+
+    pool: str
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A pool that was to end has ended: nobody is left in it."""
+
+    pool: str
+
+
+RosterCommand = Say | slots.Invoke | slots.Stop | GaveUp | Over
+
+
+@dataclass(slots=True)
+class _Line:
+    """One pool and all that belongs to it."""
+
+    opened: messages.OpenPool
+    machine: Pool
+    highest: int  # lease that is known of
+    closing: bool = False
+    done: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)  # units that were finished and are to be done again
+    steered: dict[type, messages.FromDriver] = field(default_factory=dict)
+
+    def floor(self) -> int:
+        """The smallest unit that is not finished."""
+        untouched = next(unit for unit in count(self.opened.floor) if unit not in self.done)
+        return min((untouched, *self.lost))
+
+
+class Roster:
+    """Decides for all pools of a run; ``policy`` says how patient each is."""
+
+    def __init__(self, policy: slots.PoolPolicy) -> None:
+        self._policy = policy
+        self._lines: dict[str, _Line] = {}
+        self._wishes: dict[str, int] = {}
+        self._control = ""
+        self._out: list[RosterCommand] = []
+
+    @property
+    def counts(self) -> Mapping[str, Counts]:
+        """The wish of each pool and what has become of it, now."""
+        return {name: line.machine.counts for name, line in self._lines.items()}
+
+    @property
+    def workers(self) -> tuple[tuple[WorkerId, str, float], ...]:
+        """Every worker that there may be, with its state and since when."""
+        return tuple(worker for line in self._lines.values() for worker in line.machine.workers)
+
+    def handle(self, event: RosterEvent) -> tuple[RosterCommand, ...]:  # noqa: C901  one arm an event
+        """Take in what happened and say what is to be done, in this order."""
+        self._out = []
+        match event:
+            case Opened(at, pool, workers):
+                self._open(at, pool, workers)
+            case Steered(words):
+                self._steer(words)
+            case Wished(at, name, workers):
+                self._wishes[name] = workers  # the pool may open later, or be over
+                self._decide(name, slots.Scaled(at, workers))
+            case Closing(at, name):
+                self._close(at, name)
+            case Heard(at, words):
+                self._hear(at, words)
+            case slots.Exited() | slots.InvokeFailed():
+                self._decide(event.worker.pool, event)
+            case slots.Tick():
+                for name in tuple(self._lines):
+                    self._decide(name, event)
+            case _:
+                assert_never(event)
+        return tuple(self._out)
+
+    def _open(self, at: float, pool: messages.OpenPool, workers: int) -> None:
+        self._lines[pool.pool] = _Line(pool, Pool(pool.pool, self._policy), pool.first)
+        self._say(pool)
+        self._decide(pool.pool, slots.Scaled(at, self._wishes.get(pool.pool, workers)))
+
+    def _close(self, at: float, name: str) -> None:
+        line = self._lines.get(name)
+        if line is None:
+            self._out.append(Over(name))
+            return
+        line.closing = True
+        self._decide(name, slots.Closed(at))
+
+    def _steer(self, words: messages.Limit | messages.Allow | messages.Reopen) -> None:
+        line = self._lines.get(words.pool)
+        if line is None:
+            return
+        if isinstance(words, messages.Reopen):
+            line.lost |= set(words.units)
+        else:
+            line.steered[type(words)] = words
+        self._say(words)
+
+    def _greeted(self, at: float, name: str) -> None:
+        """Say again what counts: all of it to a control actor that knows nothing, else what may have been missed."""
+        fresh, self._control = name != self._control, name
+        for line in tuple(self._lines.values()):
+            if fresh:
+                self._say(replace(line.opened, first=line.highest + MARGIN, floor=line.floor()))
+            for words in line.steered.values():
+                self._say(words)
+            for worker, state, _ in line.machine.workers:
+                if state == "requested" or not fresh:
+                    self._say(messages.Expect(worker))
+                else:
+                    gone = slots.Left(at, worker, "lost", "shard 0, where it had its leases, died")
+                    self._decide(worker.pool, gone)
+
+    def _hear(self, at: float, words: messages.ToDriver) -> None:
+        match words:
+            case messages.Greeting(name):
+                self._greeted(at, name)
+            case messages.WorkerSeen(worker):
+                self._decide(worker.pool, slots.Seen(at, worker))
+            case messages.WorkerLeft(worker, kind, detail):
+                self._decide(worker.pool, slots.Left(at, worker, kind, detail))
+            case messages.UnitDone(pool, unit, lease) if pool in self._lines:
+                line = self._lines[pool]
+                line.done.add(unit)
+                line.lost.discard(unit)
+                line.highest = max(line.highest, lease)
+            case _:
+                pass
+
+    def _decide(self, name: str, event: slots.Event) -> None:
+        line = self._lines.get(name)
+        if line is None:
+            return
+        for command in line.machine.handle(event):
+            self._do(name, command)
+        if line.closing and line.machine.idle:
+            self._say(messages.ClosePool(name))
+            self._lines.pop(name, None)
+            self._out.append(Over(name))
+
+    def _do(self, name: str, command: slots.Command) -> None:
+        match command:
+            case slots.Invoke(worker):
+                self._say(messages.Expect(worker))
+                self._out.append(command)
+            case slots.Fence(worker):
+                self._say(messages.Fence(worker, "another attempt fills this slot"))
+            case slots.Drain(worker):
+                self._say(messages.Drain(worker, "the pool is getting smaller"))
+            case slots.Stop():
+                self._out.append(command)
+            case slots.GiveUp(reason, evidence):
+                self._out.append(GaveUp(name, reason, evidence))
+            case _:
+                assert_never(command)
+
+    def _say(self, message: messages.FromDriver) -> None:
+        self._out.append(Say(message))
