@@ -6,10 +6,13 @@ import json
 from argparse import Namespace
 from datetime import UTC, datetime
 
+from cirrus.actors.records import is_gone
 from cirrus.cli.output import print_json, print_table
+from cirrus.clock import SystemClock
 from cirrus.cloud.places import local
 from cirrus.errors import Corrupt, NotFound
 from cirrus.store.base import ObjectStore
+from cirrus.store.holding import state_of
 from cirrus.store.opening import open_store
 
 
@@ -30,11 +33,14 @@ async def list_runs(arguments: Namespace) -> None:
 
 async def _run(store: ObjectStore, key: str) -> dict[str, object]:
     run = await document(store, key)
+    state = await state_of(store, str(run["run_id"]), SystemClock().wall(), is_gone)
     try:
         result = await document(store, key.removesuffix("run.json") + "result.json")
     except NotFound:
-        result = {"outcome": "running or lost"}
-    return {**run, **result}
+        result = {"outcome": state}
+    if state == "running":  # it was taken up again after it had ended before its time
+        result = {"outcome": state}
+    return {"run_id": run["run_id"], "name": run.get("name"), "started": run["started"], **result}
 
 
 async def document(store: ObjectStore, key: str) -> dict[str, object]:

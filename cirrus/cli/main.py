@@ -21,8 +21,10 @@ EPILOG = (
 VERBS = {
     "demo": "cirrus.cli.demo:demo",
     "run": "cirrus.cli.running:run_file",
+    "resume": "cirrus.cli.resuming:resume",
     "predict": "cirrus.cli.predicting:predict",
     "ls": "cirrus.cli.listing:list_runs",
+    "gc": "cirrus.cli.cleaning:clean",
 }
 """What each verb calls; its module is imported when the verb is used, so that no verb waits for another's imports."""
 
@@ -39,10 +41,14 @@ def parser() -> ArgumentParser:
     ran.add_argument("--on", choices=("local",), default="local", help="where to run it (local)")
     change = "change a setting, such as train.workers=8"
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
+    again = _verb(verbs, "resume", "go on with a run whose driver is gone")
+    again.add_argument("run", metavar="RUN", help="the run's id; see cirrus ls")
     told = _verb(verbs, "predict", "print the probability of label 1 for each row of a file")
     told.add_argument("model", help="a model that was saved, or a run id")
     told.add_argument("data", help="rows like those that the model was trained on, with or without labels")
     _verb(verbs, "ls", "list the runs of a store")
+    cleaned = _verb(verbs, "gc", "remove what runs left behind and nobody reads again")
+    cleaned.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     return top
 
 

@@ -14,8 +14,8 @@ from cirrus.results import Result
 from cirrus.runs import start
 
 
-async def follow(pipeline: Pipeline, place: Local, *, quiet: bool) -> Result:
-    """Run a pipeline and show it on standard error meanwhile."""
+async def follow(pipeline: Pipeline | str, place: Local, *, quiet: bool) -> Result:
+    """Run a pipeline, or go on with the run of that id, and show it on standard error meanwhile."""
     show = choose(as_json=quiet)
     async with start(pipeline, on=place) as run:
         await show.follow(run.events(), lambda: run.cost)

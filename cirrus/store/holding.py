@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from cirrus.errors import Conflict, NotFound, RunBusy
 from cirrus.store.base import ObjectStore
@@ -95,22 +96,25 @@ class Holding:
         try:
             self._etag = await self._store.replace_if(key, record.encoded(), self._etag)
         except Conflict as error:
-            self._etag = (await self._store.info(key)).etag
+            etag = (await self._store.info(key)).etag
             found = _decoded(key, await self._store.get(key))
             if (found.epoch, found.holder) != (self.epoch, self._record.holder):
                 raise await _busy(self._store, self._run_id, now) from error
             # A write of ours got through whose answer did not: nobody else writes under our epoch.
-            self._etag = await self._store.replace_if(key, record.encoded(), self._etag)
+            self._etag = await self._store.replace_if(key, record.encoded(), etag)
         self._record = record
 
 
-async def state_of(store: ObjectStore, run_id: str, now: float) -> str:
-    """Whether a run without a result is ``running``, or ``parked``: nobody has it any more."""
+async def state_of(
+    store: ObjectStore, run_id: str, now: float, gone: Callable[[str], bool] = lambda _: False
+) -> Literal["running", "parked"]:
+    """Whether a driver has the run, or nobody any more; ``gone`` may know of a holder that it is dead for sure."""
     try:
         found = _decoded(_key(run_id), await store.get(_key(run_id)))
     except NotFound:
         return "parked"
-    return "running" if found.state == "held" and now - found.heard < PATIENCE else "parked"
+    held = found.state == "held" and now - found.heard < PATIENCE and not gone(found.holder)
+    return "running" if held else "parked"
 
 
 async def _busy(store: ObjectStore, run_id: str, now: float) -> RunBusy:

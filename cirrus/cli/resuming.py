@@ -1,0 +1,18 @@
+"""``cirrus resume``: go on with a run whose driver is gone."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from cirrus.cli.output import print_json
+from cirrus.cli.running import follow, print_result, summary
+from cirrus.cloud.places import local
+
+
+async def resume(arguments: Namespace) -> None:
+    """Take the run up where its shards and journal stand, and show it to its end."""
+    result = await follow(arguments.run, local(arguments.store), quiet=arguments.json)
+    if arguments.json:
+        print_json(summary(result))
+    else:
+        print_result(result)
