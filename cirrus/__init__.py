@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StageFailed,
         StoreError,
         Throttled,
+        Unanswered,
         WireError,
     )
     from cirrus.events import (
@@ -81,6 +82,7 @@ _HOMES = {
         "StageFailed",
         "StoreError",
         "Throttled",
+        "Unanswered",
         "WireError",
     ),
     "cirrus.events": (
@@ -91,7 +93,7 @@ _HOMES = {
         "RunFinished",
         "RunStarted",
         "ShardRestarted",
-    "ShardStarted",
+        "ShardStarted",
         "StageFinished",
         "StageProgress",
         "StageResumed",
@@ -178,6 +180,7 @@ __all__ = [
     "StoreError",
     "Throttled",
     "Train",
+    "Unanswered",
     "UnitsReopened",
     "WireError",
     "WorkerReplaced",

@@ -32,7 +32,7 @@ from cirrus.actors.shards import Plan, ShardCalls
 from cirrus.actors.training import Job, train
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
-from cirrus.cloud.local import LocalInvoker
+from cirrus.cloud.base import Invoker
 from cirrus.cloud.places import Local
 from cirrus.cloud.processes import Processes
 from cirrus.core.cost import FREE, Cost, Meter
@@ -43,10 +43,9 @@ from cirrus.learn.encoding import Encoder
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.store.base import ObjectStore
-from cirrus.store.datasets import DataSet, load
+from cirrus.store.datasets import DataSet, decode_dataset
 from cirrus.store.fields import JSON
 from cirrus.store.holding import Spent
-from cirrus.store.opening import open_store
 from cirrus.trained import Model
 from cirrus.wire.tokens import Claims, issue
 
@@ -85,7 +84,7 @@ class _Ground:
     store: ObjectStore
     session: ClientSession
     processes: Processes
-    invoker: LocalInvoker
+    invoker: Invoker
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class Driver:
     async def drive(self) -> Result:
         """Run the pipeline; whatever happens, nothing of it is left running when this returns."""
         async with AsyncExitStack() as stack:
-            store = open_store(self._place.url)
+            store = self._place.open()
             stack.push_async_callback(store.close)
             task = await self._begin(store)
             records = self._records = task.records
@@ -227,7 +226,7 @@ class Driver:
             session = await stack.enter_async_context(ClientSession())
             processes = Processes()
             stack.push_async_callback(processes.close, GRACE)
-            invoker = LocalInvoker(WORKER, self._clock, GRACE)
+            invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(invoker.close)
             return await self._build(_Ground(store, session, processes, invoker), task)
 
@@ -242,9 +241,11 @@ class Driver:
             plan = Plan(self.run_id, epoch, key, count, ground.store.url, restore=epoch > 1)
             fleet = Fleet(kernel, ground.processes, SHARD, plan)
             hosts = await fleet.start()
-            urls = tuple(host.url for host in hosts)
+            listening = tuple(host.url for host in hosts)
+            urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
-            site = Site(self.run_id, epoch, key, urls, ground.store.url, self.began)
+            reached = self._place.reached(listening, "worker")
+            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy)
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
 
@@ -282,7 +283,8 @@ class Driver:
             }
             await task.records.decide("prepared", decided)
         else:
-            manifest, dataset = task.past.manifest, await load(crew.store, task.past.manifest)
+            manifest = task.past.manifest
+            dataset = await crew.kernel.blocking(decode_dataset, await crew.store.get(manifest), manifest)
             outcome.metrics[first] = task.past.finished[first]
         for number, stage in enumerate(task.pipeline.trains, 1):
             job = Job(replace(stage, workers=self._wishes[stage.name]), number, manifest, dataset)

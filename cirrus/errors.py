@@ -15,7 +15,8 @@ CirrusError
     │   ├── Conflict     a conditional write lost
     │   └── Corrupt      an object's bytes are not what was written
     ├── InvokeError      a worker could not be started
-    │   └── Throttled    the provider asks for a slower rate
+    │   ├── Throttled    the provider asks for a slower rate
+    │   └── Unanswered   the provider did not answer: the worker may run or not
     └── WireError        bytes or messages that break the protocol
         └── Refused      the other side does not accept this token, attempt or epoch
 """
@@ -145,6 +146,10 @@ class InvokeError(OutsideError):
 
 class Throttled(InvokeError):
     """The provider asks for a slower rate of invocations."""
+
+
+class Unanswered(InvokeError):
+    """The provider did not answer in time: the worker may have been started or not."""
 
 
 class WireError(OutsideError):

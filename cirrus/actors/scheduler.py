@@ -20,7 +20,7 @@ from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts
 from cirrus.core.roster import Roster
-from cirrus.errors import InvokeError, StageFailed, Throttled
+from cirrus.errors import InvokeError, StageFailed, Throttled, Unanswered
 from cirrus.wire.tokens import Claims, issue
 
 TICK = 0.1
@@ -37,6 +37,7 @@ class Site:
     shards: tuple[str, ...]
     store: str
     began: float
+    policy: slots.PoolPolicy = field(default_factory=slots.PoolPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._invoker = invoker
         self._bus = bus
         self._meter = meter
-        self._roster = Roster(slots.PoolPolicy())
+        self._roster = Roster(site.policy)
         self._pools: dict[str, Open] = {}
         self._closing: dict[str, Promise[None]] = {}
         self._seen: set[WorkerId] = set()
@@ -285,11 +286,20 @@ class Scheduler(Actor[SchedulerMessage]):
         try:
             await self._invoker.invoke(assignment)
         except InvokeError as error:
-            kind: slots.Refusal = "throttled" if isinstance(error, Throttled) else "refused"
-            await self._me.send(NotInvoked(assignment.worker, kind, str(error)))
+            await self._me.send(NotInvoked(assignment.worker, _kind(error), str(error)))
 
     def _at(self) -> float:
         return self._kernel.clock.monotonic() - self._site.began
+
+
+def _kind(error: InvokeError) -> slots.Refusal:
+    match error:
+        case Throttled():
+            return "throttled"
+        case Unanswered():
+            return "unreachable"
+        case _:
+            return "refused"
 
 
 def _pool_of(words: messages.ToDriver) -> str:

@@ -60,6 +60,10 @@ class Invoker(Protocol):
         """Ends of workers as they are learnt of, until ``close``."""
         ...
 
+    async def watch(self) -> None:
+        """Do what has to be done from time to time, until ``close``: whoever owns the invoker runs this as a task."""
+        ...
+
     async def close(self) -> None:
         """End all workers and let go of everything."""
         ...

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from cirrus.clock import Clock
+from cirrus.cloud.base import Invoker
+from cirrus.cloud.local import LocalInvoker
+from cirrus.core.slots import PoolPolicy
+from cirrus.store.base import ObjectStore
+from cirrus.store.opening import open_store
+
+Side = Literal["driver", "worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,23 @@ class Local:
     def url(self) -> str:
         """The object store's URL."""
         return self.folder.as_uri()
+
+    @property
+    def policy(self) -> PoolPolicy:
+        """How patient the pools of workers are here."""
+        return PoolPolicy()
+
+    def open(self) -> ObjectStore:
+        """The object store, as the driver uses it; the caller has to close it."""
+        return open_store(self.url)
+
+    def invoker(self, command: tuple[str, ...], clock: Clock, grace: float) -> Invoker:
+        """What starts workers: each as ``command``, with ``grace`` seconds to leave when it is told to."""
+        return LocalInvoker(command, clock, grace)
+
+    def reached(self, shards: tuple[str, ...], side: Side) -> tuple[str, ...]:  # noqa: ARG002  here all see the same
+        """The base URLs by which the driver, or workers, reach the shards that listen at these."""
+        return shards
 
 
 def local(store: str | Path | None = None) -> Local:
