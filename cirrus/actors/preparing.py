@@ -36,7 +36,7 @@ async def prepare(crew: Crew, work: PrepareWork) -> tuple[str, DataSet]:
         first_rows = tuple(0 for _ in work.pieces)
         await _write_encoding(crew, work, Encoding(without_scan(work).to_json(), first_rows))
     encoding, written = await _follow(crew, work, key)
-    dataset = _dataset(work, encoding, written)
+    dataset = await crew.kernel.blocking(_dataset, work, encoding, written)
     manifest = crew.key(stage.name, "manifest.json")
     await commit(crew.store, manifest, dataset)
     crew.bus.publish(_summary(crew, stage.name, dataset))
@@ -78,6 +78,10 @@ async def _follow(crew: Crew, work: PrepareWork, key: str) -> tuple[Encoding, li
 async def _merge(crew: Crew, work: PrepareWork, keys: list[str]) -> None:
     """Add up what the scans found, and write what encoding needs to know."""
     found = [SplitStatistics.from_json((await crew.store.get(key)).decode()) for key in keys]
+    await _write_encoding(crew, work, await crew.kernel.blocking(_merged, work, found))
+
+
+def _merged(work: PrepareWork, found: list[SplitStatistics]) -> Encoding:
     first_rows, count = [0 for _ in work.pieces], 0
     for number, one in enumerate(found):
         first_rows[number] = count
@@ -85,7 +89,7 @@ async def _merge(crew: Crew, work: PrepareWork, keys: list[str]) -> None:
     rule = work.prepare.test if isinstance(work.prepare.test, Every) else NONE
     parts = [one.select(first_rows[number], rule) for number, one in enumerate(found)]
     encoder = Encoder.fit(work.inputs[0].source, work.prepare.steps, TrainStatistics.merged(parts))
-    await _write_encoding(crew, work, Encoding(encoder.to_json(), tuple(first_rows)))
+    return Encoding(encoder.to_json(), tuple(first_rows))
 
 
 async def _write_encoding(crew: Crew, work: PrepareWork, encoding: Encoding) -> None:
