@@ -74,10 +74,13 @@ class Adam:
 
 @dataclass(frozen=True, slots=True)
 class FTRL:
-    """FTRL-proximal (McMahan et al., 2013) with per-weight rates ``rate / (beta + sqrt(n))``."""
+    """FTRL-proximal (McMahan et al., 2013) with per-weight rates ``rate / (beta + sqrt(n))``.
+
+    The paper's ``beta`` of 1 is for gradients of single rows; those of a minibatch's mean are smaller, so is the default.
+    """
 
     rate: float = 0.1
-    beta: float = 1.0
+    beta: float = 0.1
 
     def __post_init__(self) -> None:
         checks.positive("optimizer.rate", self.rate)
