@@ -76,7 +76,7 @@ class Adam:
 class FTRL:
     """FTRL-proximal (McMahan et al., 2013) with per-weight rates ``rate / (beta + sqrt(n))``.
 
-    The paper's ``beta`` of 1 is for gradients of single rows; those of a minibatch's mean are smaller, so is the default.
+    The paper has ``beta`` 1 for gradients of single rows; the mean of a minibatch is smaller, and so is the default.
     """
 
     rate: float = 0.1
