@@ -8,8 +8,10 @@ from urllib.parse import unquote, urlsplit
 from cirrus.errors import PipelineError
 from cirrus.store.base import ObjectStore
 from cirrus.store.files import FilesStore
+from cirrus.store.s3 import S3Store
+from cirrus.store.s3_address import ALLOWED as ALLOWED_ON_S3
 
-ALLOWED = "file:///an/absolute/folder"
+ALLOWED = f"file:///an/absolute/folder or {ALLOWED_ON_S3}"
 
 
 def open_store(url: str) -> ObjectStore:
@@ -17,6 +19,8 @@ def open_store(url: str) -> ObjectStore:
 
     ``PipelineError`` names what is allowed.
     """
+    if url.startswith("s3:"):
+        return S3Store.from_url(url)
     try:
         parts = urlsplit(url)
     except ValueError as error:
