@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from cirrus import events
 from cirrus.actors.crew import LEASE_SECONDS, Crew, ear, heard
 from cirrus.actors.mailbox import Mailbox
-from cirrus.actors.scheduler import Close, Heard, Open, ShardBack, Steer
-from cirrus.actors.shards import Saved
+from cirrus.actors.scheduler import Close, Failed, Heard, Open, ShardBack, Steer, TimePasses
 from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of
+from cirrus.core import course
 from cirrus.core.ids import EVALUATOR
-from cirrus.core.ledger import Ledger
-from cirrus.core.messages import Allow, OpenPool, PoolDone, Pulse, Reopen, UnitDone
-from cirrus.core.progress import Progress
+from cirrus.core.messages import Allow, OpenPool, Pulse, Reopen, UnitDone
 from cirrus.errors import OutsideError
 from cirrus.learn.base import TableSpec
 from cirrus.learn.schedule import block_order, steps_in
@@ -26,7 +25,6 @@ from cirrus.store.datasets import DataSet
 
 LINE = 1 << 32  # units of one stage in the shards' ledgers
 RECENT = 8  # pulses over which the training loss is a mean
-MOST_UNITS = 500  # that are reopened in one message
 TELL = 0.25  # seconds between two reports of progress
 
 
@@ -58,18 +56,18 @@ async def train(crew: Crew, job: Job) -> Learnt:
     specs = kernel_of(stage, job.dataset.features).tables()
     key = crew.key(stage.name, "work.json")
     await crew.store.put(key, TRAIN_WORK.to_json(work).encode())
-    course = _Course(crew, job, key, began)
-    await course.open([replace(spec, name=work.table(spec.name)) for spec in specs])
-    saving = crew.kernel.task(course.save_regularly(), name=f"{stage.name}.snapshots")
-    snapshots = await course.learn()
+    training = _Training(crew, job, key, began)
+    await training.open([replace(spec, name=work.table(spec.name)) for spec in specs])
+    saving = crew.kernel.task(training.save_regularly(), name=f"{stage.name}.snapshots")
+    snapshots = await training.learn()
     await saving.cancel()
-    metrics = await course.finish()
-    crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=course.seconds))
+    metrics = await training.finish()
+    crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=training.seconds))
     return Learnt({spec.name: work.table(spec.name) for spec in specs}, metrics, snapshots)
 
 
-class _Course:
-    """What is known of the stage while it goes on."""
+class _Training:
+    """What is known of the stage while it goes on; which units count is decided in ``cirrus.core.course``."""
 
     def __init__(self, crew: Crew, job: Job, key: str, began: float) -> None:
         self._crew = crew
@@ -82,8 +80,7 @@ class _Course:
         self._blocks = len(self._sizes)
         self._tested = bool(job.dataset.test)
         self._mailbox: Mailbox[Heard] = ear()
-        self._progress = Progress(self._blocks, began)
-        self._finished: set[int] = set()
+        self._course = course.Course(job.stage.name, self._blocks, job.stage.until, self._size_of, began)
         self._orders: dict[int, list[int]] = {}
         self._samples = 0
         self._before = 0  # samples that earlier drivers' workers learnt from
@@ -111,11 +108,13 @@ class _Course:
         self._tables = tables
         await self._crew.shards.create(tables)
         ledgers = await self._crew.shards.ledgers(self._line)
-        self._go_on(ledgers)
+        self._course.handle(course.Begun(ledgers))
+        if self._course.units:
+            self._resumed()
         epochs = stage.until.most_epochs()
         total = None if epochs is None else epochs * self._blocks
         first = 1 + max(ledger.highest for ledger in ledgers)
-        pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS, first, len(self._finished))
+        pool = OpenPool(stage.name, self._key, total, stage.staleness, LEASE_SECONDS, first, self._course.units)
         await self._crew.scheduler.ask(
             Open(pool, stage.name, "train", stage.workers, stage.memory, stage.timeout, self._mailbox)
         )
@@ -126,30 +125,23 @@ class _Course:
             )
             await self._crew.scheduler.ask(Steer(Allow(self._evaluator, 0)))
 
-    def _go_on(self, ledgers: Sequence[Ledger]) -> None:
-        """Count what shards that were restored have applied: the first units that are finished on all of them."""
-        unit = 0
-        while not self._missing(unit, ledgers):
-            self._finished.add(unit)
-            self._progress.finished(unit, self._rows_of(unit))
-            unit += 1
-        if unit:
-            rows = self._samples = self._before = self._samples_learnt()
-            self._crew.bus.publish(events.StageResumed(at=self._crew.at, stage=self._stage.name, units=unit, rows=rows))
+    def _resumed(self) -> None:
+        """Shards that were restored have applied some units already."""
+        units, rows = self._course.units, self._samples_learnt()
+        self._samples = self._before = rows
+        self._crew.bus.publish(
+            events.StageResumed(at=self._crew.at, stage=self._stage.name, units=units, rows=rows)
+        )
 
     async def learn(self) -> tuple[str, ...]:
-        """Follow the pools until the stage's condition is met; the keys of the snapshots that hold the model.
-
-        Units that are all finished count when every shard has each of their steps in a snapshot.
-        """
-        saved: tuple[Saved, ...] = ()
-        while not saved and not await self._follow():
-            saved = await self._crew.shards.snapshot(self._line)
-            if await self._reopen([one.ledger for one in saved]):
-                saved = ()
-        self._tell_progress()
-        await self._crew.scheduler.ask(Close(self._stage.name))
-        return tuple(one.key for one in saved or await self._crew.shards.snapshot(self._line))
+        """Follow the pools until the stage's condition is met; the keys of the snapshots that hold the model."""
+        async with aclosing(heard(self._mailbox)) as messages:
+            async for message in messages:
+                keys = await self._act(self._take(message))
+                if keys:
+                    return keys
+                await self._evaluate_in_time()
+        raise AssertionError("what is heard never ends")
 
     async def save_regularly(self) -> None:
         """Have the shards write a snapshot from time to time, for ever."""
@@ -158,54 +150,44 @@ class _Course:
             with contextlib.suppress(OutsideError):  # the next one will do; the last of the stage may not fail
                 await self._crew.shards.snapshot(self._line)
 
-    async def _follow(self) -> bool:
-        """Take in what happens; True: the condition is met, False: all units are finished."""
-        async with aclosing(heard(self._mailbox)) as messages:
-            async for message in messages:
-                self._take(message)
-                if self._met():
-                    return True
-                if isinstance(message, PoolDone) and message.pool == self._stage.name:
-                    return False
-                if isinstance(message, ShardBack):
+    async def _act(self, commands: Iterable[course.CourseCommand]) -> tuple[str, ...]:
+        """Carry out what the course asks for; the keys of the snapshots at its end."""
+        todo = deque(commands)
+        while todo:
+            match todo.popleft():
+                case course.Inquire():
                     await self._crew.shards.create(self._tables)  # it may have died before its first snapshot
-                    await self._reopen(await self._crew.shards.ledgers(self._line))
-                await self._evaluate_in_time()
-        raise AssertionError("what is heard never ends")
+                    ledgers = await self._crew.shards.ledgers(self._line)
+                    todo += self._course.handle(course.Applied(self._now, ledgers))
+                case course.Save():
+                    saved = await self._crew.shards.snapshot(self._line)
+                    keys = tuple(one.key for one in saved)
+                    todo += self._course.handle(course.Saved(self._now, keys, [one.ledger for one in saved]))
+                case Reopen() as message:
+                    await self._crew.scheduler.ask(Steer(message))
+                case course.Lost(units, steps):
+                    self._crew.bus.publish(
+                        events.UnitsReopened(at=self._crew.at, stage=self._stage.name, units=units, steps=steps)
+                    )
+                case course.Close():
+                    self._tell_progress()
+                    await self._crew.scheduler.ask(Close(self._stage.name))
+                case course.End(keys):
+                    return keys
+                case other:
+                    assert_never(other)
+        return ()
 
-    async def _reopen(self, ledgers: Sequence[Ledger]) -> bool:
-        """Have finished units done again of which some shard lacks steps; whether there are any."""
-        lost: dict[int, int] = {}
-        for unit in self._finished:
-            missing = self._missing(unit, ledgers)
-            if missing:
-                lost[unit] = missing
-        for unit in lost:
-            self._finished.remove(unit)
-            self._progress.reopened(unit, self._rows_of(unit))
-        units = sorted(lost)
-        for start in range(0, len(units), MOST_UNITS):
-            await self._crew.scheduler.ask(
-                Steer(Reopen(self._stage.name, tuple(units[start : start + MOST_UNITS])))
-            )
-        if lost:
-            self._crew.bus.publish(
-                events.UnitsReopened(
-                    at=self._crew.at, stage=self._stage.name, units=len(lost), steps=sum(lost.values())
-                )
-            )
-        return bool(lost)
-
-    def _missing(self, unit: int, ledgers: Sequence[Ledger]) -> int:
-        """How many steps of a unit the shard lacks that has the fewest."""
-        count = steps_in(self._rows_of(unit), self._stage.minibatch)
-        return max(0, count - 1 - min(ledger.last(unit) for ledger in ledgers))
-
-    def _rows_of(self, unit: int) -> int:
+    def _size_of(self, unit: int) -> course.Size:
         epoch, position = divmod(unit, self._blocks)
         if epoch not in self._orders:
             self._orders[epoch] = block_order(self._stage.seed, epoch, self._blocks).tolist()
-        return self._sizes[self._orders[epoch][position]]
+        rows = self._sizes[self._orders[epoch][position]]
+        return course.Size(rows, steps_in(rows, self._stage.minibatch))
+
+    @property
+    def _now(self) -> float:
+        return self._crew.kernel.clock.monotonic()
 
     async def finish(self) -> dict[str, float]:
         """Measure the finished model on every test row; the stage's figures."""
@@ -224,11 +206,15 @@ class _Course:
             metrics |= {"log_loss": self._loss.loss, "auc": self._loss.auc, "accuracy": self._loss.accuracy}
         return metrics
 
-    def _met(self) -> bool:
-        return self._stage.until.met(self._progress.reached(self._crew.kernel.clock.monotonic()))
-
-    def _take(self, message: Heard) -> None:
+    def _take(self, message: Heard) -> tuple[course.CourseCommand, ...]:
+        now = self._now
         match message:
+            case TimePasses():
+                return self._course.handle(course.Tick(now))
+            case ShardBack():
+                return self._course.handle(course.ShardBack(now))
+            case Failed():
+                raise message.error
             case Pulse(pool, samples, steps, loss) if pool == self._stage.name:
                 self._samples += samples
                 self._steps += steps
@@ -236,14 +222,12 @@ class _Course:
                     self._recent.append((loss, samples))
                 if self._crew.at - self._told >= TELL:
                     self._tell_progress()
-            case UnitDone(pool=pool, unit=unit, rows=rows) if pool == self._stage.name:
-                if unit not in self._finished:  # after a shard's death it may be reported again
-                    self._finished.add(unit)
-                    self._progress.finished(unit, rows)
             case UnitDone(pool=pool, figures=figures) if pool == self._evaluator:
                 self._report(figures, final=False)
+                return self._course.handle(course.Evaluated(now, figures["loss"]))
             case _:
                 pass
+        return self._course.handle(course.Heard(now, message))
 
     def _tell_progress(self) -> None:
         self._told = self._crew.at
@@ -252,7 +236,7 @@ class _Course:
             events.StageProgress(
                 at=self._told,
                 stage=self._stage.name,
-                done=len(self._finished),
+                done=self._course.units,
                 total=0 if epochs is None else epochs * self._blocks,
                 rows=self._samples_learnt(),
             )
@@ -260,7 +244,7 @@ class _Course:
 
     def _samples_learnt(self) -> int:
         """What the ledgers of finished units say, or the workers' beats where they are ahead of that."""
-        return max(self._samples, self._progress.reached(self._began).samples)
+        return max(self._samples, self._course.reached(self._began).samples)
 
     def _train_loss(self) -> float:
         samples = sum(count for _, count in self._recent)
@@ -268,7 +252,7 @@ class _Course:
 
     async def _evaluate_in_time(self) -> None:
         """Ask for an evaluation where the last one is done, its time has come, and there is something new to see."""
-        now = self._crew.kernel.clock.monotonic()
+        now = self._now
         due = now - self._asked_at >= self._stage.evaluate and self._samples > self._asked_samples
         if self._tested and due and self._measured == self._asked:
             await self._ask_evaluation(now)
@@ -282,7 +266,7 @@ class _Course:
         """One more evaluation, begun after the last step; one that is under way is waited for first."""
         async with aclosing(heard(self._mailbox)) as messages:
             if self._measured == self._asked:
-                await self._ask_evaluation(self._crew.kernel.clock.monotonic())
+                await self._ask_evaluation(self._now)
                 last = self._asked
             else:
                 last = self._asked + 1
@@ -292,11 +276,10 @@ class _Course:
                 self._report(message.figures, final=self._measured + 1 == last)
                 if self._measured == last:
                     return
-                await self._ask_evaluation(self._crew.kernel.clock.monotonic())
+                await self._ask_evaluation(self._now)
 
     def _report(self, figures: dict[str, float], *, final: bool) -> None:
         self._measured += 1
-        self._progress.evaluated(figures["loss"])
         self._loss = events.LossReported(
             at=self._crew.at,
             stage=self._stage.name,
