@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -54,6 +54,7 @@ SHARD = (sys.executable, "-m", "cirrus.actors.host")
 FOREVER = 30 * 86_400.0
 GRACE = 5.0  # seconds in which workers and shards may end by themselves
 RENEW = 5.0  # seconds between two signs of life in the store
+SILENT = 20.0  # seconds without one after which the run is parked, for soon another driver may take it
 LOOK = 0.2  # seconds between two looks at the budget
 
 
@@ -120,6 +121,7 @@ class Driver:
         stages = () if isinstance(pipeline, str) else pipeline.stages
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._records: Records | None = None
+        self._taken: asyncio.Event | None = None
         self._parts: _Parts | None = None
         self.ending = "parked"  # what a cancellation means
 
@@ -159,6 +161,8 @@ class Driver:
     async def kill(self, reason: str) -> None:
         """Write down that the run is killed; the caller then cancels it."""
         self.ending = "killed"
+        if self._taken is not None:  # else there is no run yet
+            await self._taken.wait()
         if self._records is not None:
             await self._records.decide("killed", {"reason": reason})
 
@@ -167,17 +171,18 @@ class Driver:
         async with AsyncExitStack() as stack:
             store = self._place.open()
             stack.push_async_callback(store.close)
-            task = await self._begin(store)
-            records = self._records = task.records
-            started = events.RunStarted(at=self._at, run_id=self.run_id, store=self._place.url, epoch=records.epoch)
-            self.bus.publish(started)
             try:
+                task = await self._begin(store)
+                epoch = task.records.epoch
+                started = events.RunStarted(at=self._at, run_id=self.run_id, store=self._place.url, epoch=epoch)
+                self.bus.publish(started)
                 outcome = await self._on_ground(store, task)
             except BaseException as error:
-                with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
-                    await records.close(_ending(error, self.ending), str(error), {}, self.cost)
+                if self._records is not None:
+                    with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
+                        await self._records.close(ending(error, self.ending), str(error), {}, self.cost)
                 raise
-            await records.close("done", "", outcome.metrics, self.cost)
+            await task.records.close("done", "", outcome.metrics, self.cost)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
         return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
 
@@ -196,7 +201,7 @@ class Driver:
         while True:
             work = await self._inspect(pipeline, 1)
             try:
-                records = await Records.create(store, self.run_id, pipeline, work, self._clock)
+                records = await self._hold(Records.create(store, self.run_id, pipeline, work, self._clock))
             except Conflict:
                 self.run_id = _run_id(pipeline.name, self._clock)
             else:
@@ -204,7 +209,7 @@ class Driver:
 
     async def _take_up(self, store: ObjectStore, run_id: str) -> _Task:
         pipeline, before = await read_run(store, run_id)
-        records = await Records.take(store, run_id, self._clock)
+        records = await self._hold(Records.take(store, run_id, self._clock))
         past = await records.past()
         self._wishes = {stage.name: stage.workers for stage in pipeline.stages} | past.wishes
         if past.killed:
@@ -214,6 +219,15 @@ class Driver:
             work = await self._inspect(pipeline, records.epoch)
             same_input(work, before)
         return _Task(pipeline, records, past, work)
+
+    async def _hold(self, holding: Awaitable[Records]) -> Records:
+        """Hold the run; a kill that comes meanwhile waits until it can be written down."""
+        self._taken = asyncio.Event()
+        try:
+            self._records = await holding
+        finally:
+            self._taken.set()
+        return self._records
 
     async def _inspect(self, pipeline: Pipeline, epoch: int) -> PrepareWork:
         """The first stage's work; what each driver has written stays apart from what others have."""
@@ -318,10 +332,17 @@ class Driver:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
 
     async def _stay_alive(self, records: Records) -> None:
-        """Say from time to time that this driver holds the run; where another does, this one is over."""
+        """Say from time to time that this driver holds the run; where another does, or none can, this one is over."""
+        since = self._clock.monotonic()
         while True:
             await self._clock.sleep(RENEW)
-            await records.renew(self.cost)
+            try:
+                await records.renew(self.cost)
+            except OutsideError:
+                if self._clock.monotonic() - since > SILENT:
+                    raise
+            else:
+                since = self._clock.monotonic()
 
     def _driver_token(self, key: bytes, epoch: int) -> str:
         claims = Claims(
@@ -335,8 +356,20 @@ class Driver:
         return self._clock.monotonic() - self.began
 
 
-def _ending(error: BaseException, cancelled: str) -> str:
-    return cancelled if isinstance(error, asyncio.CancelledError) else "failed"
+def ending(error: BaseException, cancelled: str) -> str:
+    """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
+
+    What fails outside of the run parks it: it may go on when that is mended.
+    """
+    match error:
+        case asyncio.CancelledError():
+            return cancelled
+        case Killed():
+            return "killed"
+        case OutsideError():
+            return "parked"
+        case _:
+            return "failed"
 
 
 def _run_id(name: str, clock: Clock) -> str:

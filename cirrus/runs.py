@@ -16,7 +16,7 @@ from cirrus.actors.kernel import Kernel, Task
 from cirrus.clock import SystemClock
 from cirrus.cloud.places import Local, local
 from cirrus.core.cost import Cost
-from cirrus.driver import Driver, WorkerView
+from cirrus.driver import Driver, WorkerView, ending
 from cirrus.errors import Killed
 from cirrus.pipeline import Pipeline
 from cirrus.results import Result
@@ -90,7 +90,7 @@ class Run:
             self._conclude()
             raise
         except Exception as error:  # noqa: BLE001  the border: whoever waits for the result hears of it
-            self._driver.finished("failed", str(error))
+            self._driver.finished(ending(error, "parked"), str(error))
             self._outcome.set_exception(error)
         else:
             self._driver.finished("done", "")

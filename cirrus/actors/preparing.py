@@ -13,13 +13,13 @@ from cirrus.actors.inspection import without_scan
 from cirrus.actors.scheduler import Close, Open, Steer
 from cirrus.actors.work import ENCODING, PREPARE_WORK, WRITTEN, Encoding, PrepareWork, Written
 from cirrus.core.messages import Allow, OpenPool, PoolDone, UnitDone
-from cirrus.errors import InputError
+from cirrus.errors import Conflict, InputError
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.holdout import NONE
 from cirrus.learn.scaling import SplitStatistics, TrainStatistics
 from cirrus.steps import Every
 from cirrus.store.base import ObjectInfo
-from cirrus.store.datasets import BlockInfo, DataSet, commit
+from cirrus.store.datasets import BlockInfo, DataSet, commit, load
 
 TIMEOUT = 900.0
 
@@ -38,7 +38,10 @@ async def prepare(crew: Crew, work: PrepareWork) -> tuple[str, DataSet]:
     encoding, written = await _follow(crew, work, key)
     dataset = await crew.kernel.blocking(_dataset, work, encoding, written)
     manifest = crew.key(stage.name, "manifest.json")
-    await commit(crew.store, manifest, dataset)
+    try:
+        await commit(crew.store, manifest, dataset)
+    except Conflict:  # an earlier driver has, and died before it said so: all but the blocks' names is the same
+        dataset = await load(crew.store, manifest)
     crew.bus.publish(_summary(crew, stage.name, dataset))
     crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=clock.monotonic() - began))
     return manifest, dataset

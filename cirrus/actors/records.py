@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.core.cost import Cost
-from cirrus.errors import InputError, NotFound, PipelineError, WireError
+from cirrus.errors import Conflict, InputError, NotFound, PipelineError, WireError
 from cirrus.pipeline import Pipeline
 from cirrus.store.base import ObjectStore
 from cirrus.store.fields import JSON, Fields, to_json
@@ -58,7 +58,7 @@ class Records:
     async def create(
         cls, store: ObjectStore, run_id: str, pipeline: Pipeline, work: PrepareWork, clock: Clock
     ) -> Records:
-        """Write down a new run and hold it; ``Conflict`` where there is one of that id."""
+        """Hold a new run and write it down; ``Conflict`` where there is one of that id."""
         document: dict[str, JSON] = {
             "run_id": run_id,
             "name": pipeline.name,
@@ -66,18 +66,20 @@ class Records:
             "pipeline": PIPELINE.to_json(pipeline),
             "input": _input(work),
         }
-        await store.put_if_absent(_key(run_id, "run.json"), to_json(document))
+        await _created(store, _key(run_id, "run.json"), to_json(document))
         return cls(store, run_id, await Holding.take(store, run_id, holder(), clock.wall()), clock)
 
     @classmethod
     async def take(cls, store: ObjectStore, run_id: str, clock: Clock) -> Records:
         """Hold a run that somebody else had; ``RunBusy`` where that driver is alive."""
-        return cls(store, run_id, await Holding.take(store, run_id, holder(), clock.wall(), is_gone), clock)
+        now = clock.wall()
+        holding = await Holding.take(store, run_id, holder(), now, is_gone, clock.sleep)
+        return cls(store, run_id, holding, clock)
 
     async def past(self) -> Past:
-        """Everything that was decided so far."""
+        """Everything that was decided so far, and no earlier driver decides more."""
         past = Past()
-        for entry in await self._journal.read():
+        for entry in await self._journal.take_over():
             match entry.kind, entry.fields:
                 case "prepared", {"manifest": str(manifest), "stage": str(stage), "metrics": dict(metrics)}:
                     past.manifest = manifest
@@ -101,7 +103,7 @@ class Records:
         await self._holding.renew(self._clock.wall(), _spent(cost))
 
     async def close(self, outcome: str, reason: str, metrics: Mapping[str, Metrics], cost: Cost) -> None:
-        """Write down how the run ended, and let go of it."""
+        """Write down how the run ended, and let go of it; ``RunBusy``, and nothing written, where another has it."""
         document: dict[str, JSON] = {
             "outcome": outcome,
             "reason": reason,
@@ -109,8 +111,18 @@ class Records:
             "metrics": {stage: finite(figures) for stage, figures in metrics.items()},
             "cost": asdict(cost),
         }
+        await self.renew(cost)
         await self._store.put(_key(self._run_id, "result.json"), to_json(document))
         await self._holding.release(self._clock.wall(), _spent(cost))
+
+
+async def _created(store: ObjectStore, key: str, document: bytes) -> None:
+    """Write an object that nobody else writes alike; ``Conflict`` where there is another."""
+    try:
+        await store.put_if_absent(key, document)
+    except Conflict:
+        if await store.get(key) != document:  # else it is our own write, whose answer was lost
+            raise
 
 
 async def read_run(store: ObjectStore, run_id: str) -> tuple[Pipeline, Mapping[str, JSON]]:

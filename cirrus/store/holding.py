@@ -5,8 +5,9 @@ Each taking raises the run's epoch; whatever was signed or written under an olde
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cirrus.errors import Conflict, NotFound, RunBusy
@@ -15,6 +16,9 @@ from cirrus.store.fields import Fields, to_json
 
 PATIENCE = 30.0
 """Seconds of silence after which a holder is taken for dead."""
+
+LOOK = 12.0
+"""Seconds for which a holder that seems to be dead is watched before it is taken for it: its clock may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
+    nonce: str
     epoch: int
     holder: str
     heard: float
@@ -36,10 +41,15 @@ class _Record:
     def encoded(self) -> bytes:
         return to_json(
             {
-                "epoch": self.epoch, "holder": self.holder, "heard": f"{self.heard:.3f}", "state": self.state,
+                "nonce": self.nonce, "epoch": self.epoch, "holder": self.holder,
+                "heard": f"{self.heard:.3f}", "state": self.state,
                 "dollars": f"{self.spent.dollars:.9f}", "worker_seconds": f"{self.spent.worker_seconds:.3f}",
             }
         )
+
+
+async def _no_time(_seconds: float) -> None:
+    """For those who know that all clocks agree."""
 
 
 class Holding:
@@ -59,37 +69,42 @@ class Holding:
 
     @classmethod
     async def take(
-        cls, store: ObjectStore, run_id: str, holder: str, now: float, gone: Callable[[str], bool] = lambda _: False
+        cls,
+        store: ObjectStore,
+        run_id: str,
+        holder: str,
+        now: float,
+        gone: Callable[[str], bool] = lambda _: False,
+        sleep: Callable[[float], Awaitable[None]] = _no_time,
     ) -> Holding:
-        """Hold the run as ``holder``, which must name this driver alone; ``RunBusy`` where another is alive.
+        """Hold the run as ``holder``; ``RunBusy`` where another driver is alive.
 
-        ``now`` is in seconds since the Unix epoch. ``gone`` may know of a holder that it is dead for sure.
+        ``now`` is in seconds since the Unix epoch. ``gone`` may know of a holder that it is dead for sure; another that
+        seems to be, by the time at which it was last heard of, is watched for a while, for which ``sleep`` is called.
         """
         key = _key(run_id)
         try:
             info = await store.info(key)
         except NotFound:
-            record = _Record(1, holder, now, "held", Spent())
-            try:
-                return cls(store, run_id, record, await store.put_if_absent(key, record.encoded()))
-            except Conflict as error:
-                raise await _busy(store, run_id, now) from error
+            record = _Record(secrets.token_hex(8), 1, holder, now, "held", Spent())
+            writing = store.put_if_absent(key, record.encoded())
+            return cls(store, run_id, record, await _claimed(store, run_id, record, writing))
         found = _decoded(key, await store.get(key))
-        if found.state == "held" and now - found.heard < PATIENCE and not gone(found.holder):
-            raise RunBusy(run_id, found.holder, now - found.heard)
-        record = _Record(found.epoch + 1, holder, now, "held", found.spent)
-        try:
-            return cls(store, run_id, record, await store.replace_if(key, record.encoded(), info.etag))
-        except Conflict as error:
-            raise await _busy(store, run_id, now) from error
+        if found.state == "held" and not gone(found.holder):
+            if 0 <= now - found.heard < PATIENCE:
+                raise RunBusy(run_id, found.holder, now - found.heard)
+            await sleep(LOOK)  # if it lives, and one of our clocks is wrong, it renews the record meanwhile
+        record = _Record(secrets.token_hex(8), found.epoch + 1, holder, now, "held", found.spent)
+        writing = store.replace_if(key, record.encoded(), info.etag)
+        return cls(store, run_id, record, await _claimed(store, run_id, record, writing))
 
     async def renew(self, now: float, spent: Spent) -> None:
         """Say that this driver lives; ``RunBusy`` where another has taken the run."""
-        await self._write(_Record(self.epoch, self._record.holder, now, "held", spent), now)
+        await self._write(replace(self._record, heard=now, state="held", spent=spent), now)
 
     async def release(self, now: float, spent: Spent) -> None:
         """Let go of the run, so that another may take it at once."""
-        await self._write(_Record(self.epoch, self._record.holder, now, "free", spent), now)
+        await self._write(replace(self._record, heard=now, state="free", spent=spent), now)
 
     async def _write(self, record: _Record, now: float) -> None:
         key = _key(self._run_id)
@@ -98,9 +113,9 @@ class Holding:
         except Conflict as error:
             etag = (await self._store.info(key)).etag
             found = _decoded(key, await self._store.get(key))
-            if (found.epoch, found.holder) != (self.epoch, self._record.holder):
+            if found.nonce != self._record.nonce:
                 raise await _busy(self._store, self._run_id, now) from error
-            # A write of ours got through whose answer did not: nobody else writes under our epoch.
+            # A write of ours got through whose answer did not: nobody else writes under our nonce.
             self._etag = await self._store.replace_if(key, record.encoded(), etag)
         self._record = record
 
@@ -117,6 +132,18 @@ async def state_of(
     return "running" if held else "parked"
 
 
+async def _claimed(store: ObjectStore, run_id: str, record: _Record, writing: Awaitable[str]) -> str:
+    """The ETag of the record once it is written; ``RunBusy`` where another driver was faster."""
+    key = _key(run_id)
+    try:
+        return await writing
+    except Conflict as error:
+        etag = (await store.info(key)).etag
+        if _decoded(key, await store.get(key)).nonce == record.nonce:  # our own write, whose answer was lost
+            return etag
+        raise await _busy(store, run_id, record.heard) from error
+
+
 async def _busy(store: ObjectStore, run_id: str, now: float) -> RunBusy:
     found = _decoded(_key(run_id), await store.get(_key(run_id)))
     return RunBusy(run_id, found.holder, max(0.0, now - found.heard))
@@ -128,10 +155,11 @@ def _key(run_id: str) -> str:
 
 def _decoded(key: str, data: bytes) -> _Record:
     fields = Fields.parsed(key, data)
-    fields.only("epoch", "holder", "heard", "state", "dollars", "worker_seconds")
+    fields.only("nonce", "epoch", "holder", "heard", "state", "dollars", "worker_seconds")
     try:
         spent = Spent(float(fields.text("dollars")), float(fields.text("worker_seconds")))
         heard = float(fields.text("heard"))
     except ValueError as error:
         raise fields.wrong("heard, dollars or worker_seconds", "is not a number") from error
-    return _Record(fields.whole("epoch"), fields.text("holder"), heard, fields.text("state"), spent)
+    nonce, holder, state = fields.text("nonce"), fields.text("holder"), fields.text("state")
+    return _Record(nonce, fields.whole("epoch"), holder, heard, state, spent)

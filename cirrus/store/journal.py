@@ -1,7 +1,8 @@
 """The journal of a run: every decision as an object of its own, written before its effect is visible.
 
-Entries are numbered and created only once, so two drivers cannot both write the next one: who loses does not hold the
-run any more.
+Entries are numbered and created only once, so two drivers cannot both write the next one: who loses to a later driver
+does not hold the run any more. A driver that takes a run over begins with an entry of its own, behind which no earlier
+driver can write.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ class Journal:
             self._next = int(info.key.removeprefix(self._prefix).removesuffix(".json")) + 1
         return tuple(entries)
 
+    async def take_over(self) -> tuple[Entry, ...]:
+        """Write that this driver has the run now, and read everything before; no earlier driver writes any more."""
+        await self.read()
+        await self.append("taken", {})
+        return await self.read()
+
     async def append(self, kind: str, fields: Mapping[str, JSON]) -> None:
         """Make a decision durable; ``RunBusy`` where another driver has gone on with the run."""
         document = to_json({"kind": kind, "epoch": self._epoch, "nonce": secrets.token_hex(8), "fields": fields})
@@ -54,7 +61,7 @@ class Journal:
                 found = await self._store.get(key)
                 if found == document:  # our own write, whose answer was lost
                     return
-                if Fields.parsed(key, found).whole("epoch") != self._epoch:
+                if Fields.parsed(key, found).whole("epoch") > self._epoch:
                     raise RunBusy(self._run_id, "another driver, which has gone on with it", 0.0) from error
             else:
                 return
