@@ -187,7 +187,8 @@ class Driver:
         return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
 
     def finished(self, outcome: str, reason: str) -> None:
-        """Say the last word on the bus."""
+        """Say the last word on the bus; nobody works here any more."""
+        self._parts = None
         self.bus.publish(
             events.RunFinished(at=self._at, outcome=outcome, reason=reason, dollars=self.cost.dollars)
         )

@@ -91,10 +91,14 @@ class Run:
             raise
         except Exception as error:  # noqa: BLE001  the border: whoever waits for the result hears of it
             self._driver.finished(ending(error, "parked"), str(error))
-            self._outcome.set_exception(error)
+            self._fail(error)
         else:
             self._driver.finished("done", "")
             self._outcome.set_result(result)
+
+    def _fail(self, error: Exception) -> None:
+        self._outcome.set_exception(error)
+        self._outcome.exception()  # whether anybody asks for the result or not, asyncio need not complain
 
     def _conclude(self) -> None:
         """Settle the outcome of a run that was ended before its time."""
@@ -102,7 +106,7 @@ class Run:
             return
         if self._killed is not None:
             self._driver.finished("killed", self._killed.reason)
-            self._outcome.set_exception(self._killed)
+            self._fail(self._killed)
         else:
             self._driver.finished("parked", "its task was cancelled")
             self._outcome.cancel()

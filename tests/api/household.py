@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ class Household:
     def now() -> Household:
         """The process as it is; inside a loop, its other tasks as well."""
         return Household(frozenset({*_processes(), *_threads(), *_tasks(), *_descriptors(), *_settings()}))
+
+    @staticmethod
+    async def warm() -> Household:
+        """The same, after the loop has had its first stream: uvloop then opens a descriptor in reserve, for good."""
+        mine, other = socket.socketpair()
+        with other:
+            _, writer = await asyncio.open_connection(sock=mine)
+            writer.close()
+            await writer.wait_closed()
+        return Household.now()
 
     def changes(self) -> list[str]:
         """What has come and gone since; nothing where everything is as it was."""

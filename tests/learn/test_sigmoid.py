@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 from cirrus.learn.sigmoid import log_sigmoid, sigmoid
 
 MARGINS = np.concatenate([np.linspace(-30, 30, 2001), [-1000.0, -90.0, 90.0, 1000.0, 0.0]])
+SINGLE: NDArray[np.float32] = MARGINS.astype(np.float32)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 3e-7), (np.float64, 1e-15)])
-def test_it_equals_scipy(dtype: type[np.float32 | np.float64], tolerance: float) -> None:
-    margins = MARGINS.astype(dtype)
-    assert sigmoid(margins).dtype == dtype
-    assert log_sigmoid(margins).dtype == dtype
-    np.testing.assert_allclose(sigmoid(margins), expit(margins), rtol=tolerance, atol=1e-38)
-    np.testing.assert_allclose(log_sigmoid(margins), log_expit(margins), rtol=tolerance, atol=1e-38)
+def test_it_equals_scipy_in_single_precision() -> None:
+    assert sigmoid(SINGLE).dtype == np.float32
+    assert log_sigmoid(SINGLE).dtype == np.float32
+    np.testing.assert_allclose(sigmoid(SINGLE), expit(SINGLE), rtol=3e-7, atol=1e-38)
+    np.testing.assert_allclose(log_sigmoid(SINGLE), log_expit(SINGLE), rtol=3e-7, atol=1e-38)
+
+
+def test_it_equals_scipy_in_double_precision() -> None:
+    np.testing.assert_allclose(sigmoid(MARGINS), expit(MARGINS), rtol=1e-15, atol=1e-38)
+    np.testing.assert_allclose(log_sigmoid(MARGINS), log_expit(MARGINS), rtol=1e-15, atol=1e-38)
