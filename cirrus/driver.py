@@ -23,7 +23,7 @@ from cirrus.actors.bus import EventBus
 from cirrus.actors.crew import Crew
 from cirrus.actors.fleet import Fleet
 from cirrus.actors.inspection import inspect
-from cirrus.actors.kernel import Kernel
+from cirrus.actors.kernel import Kernel, undisturbed
 from cirrus.actors.orders import Address, Orders
 from cirrus.actors.preparing import prepare
 from cirrus.actors.records import Past, Records, finite, read_run, same_input
@@ -170,7 +170,7 @@ class Driver:
         """Run the pipeline; whatever happens, nothing of it is left running when this returns."""
         async with AsyncExitStack() as stack:
             store = self._place.open()
-            stack.push_async_callback(store.close)
+            stack.push_async_callback(lambda: undisturbed(store.close()))
             try:
                 task = await self._begin(store)
                 epoch = task.records.epoch
@@ -180,7 +180,7 @@ class Driver:
             except BaseException as error:
                 if self._records is not None:
                     with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
-                        await self._records.close(ending(error, self.ending), str(error), {}, self.cost)
+                        await undisturbed(self._records.close(ending(error, self.ending), str(error), {}, self.cost))
                 raise
             await task.records.close("done", "", outcome.metrics, self.cost)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
@@ -240,9 +240,9 @@ class Driver:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(ClientSession())
             processes = Processes()
-            stack.push_async_callback(processes.close, GRACE)
+            stack.push_async_callback(lambda: undisturbed(processes.close(GRACE)))
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
-            stack.push_async_callback(invoker.close)
+            stack.push_async_callback(lambda: undisturbed(invoker.close()))
             return await self._build(_Ground(store, session, processes, invoker), task)
 
     async def _build(self, ground: _Ground, task: _Task) -> _Outcome:

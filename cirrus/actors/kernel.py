@@ -240,13 +240,8 @@ class Kernel:
 
     async def _stop_everything(self) -> asyncio.CancelledError | None:
         """Stop all, whatever happens to the caller meanwhile; returns the cancellation that came while it waited."""
-        late: asyncio.CancelledError | None = None
         stopping = asyncio.create_task(self._stop_owned(), name="stopping")  # noqa: TID251  the one place
-        while not stopping.done():
-            try:
-                await asyncio.wait((stopping,))
-            except asyncio.CancelledError as error:
-                late = error
+        late = await _outlast(stopping)
         await stopping
         return late
 
@@ -280,3 +275,24 @@ class Kernel:
         cancelled = error if isinstance(error, asyncio.CancelledError) else late
         from_outside = self._parent.uncancel() > self._cancelling
         return cancelled if from_outside and cancelled is not None else self._failure
+
+
+async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """Do something to its end, whoever is cancelled meanwhile: a cancellation is raised when it is done."""
+    task = asyncio.create_task(work, name="undisturbed")  # noqa: TID251  the one place
+    late = await _outlast(task)
+    if late is not None:
+        task.exception()  # the cancellation is what the caller hears
+        raise late
+    return task.result()
+
+
+async def _outlast(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait for the task's end, and return the last cancellation that came while it waited."""
+    late: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            late = error
+    return late

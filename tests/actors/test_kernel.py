@@ -11,7 +11,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from cirrus.actors.actor import Ref
-from cirrus.actors.kernel import Kernel
+from cirrus.actors.kernel import Kernel, undisturbed
 from cirrus.clock import SystemClock
 from cirrus.errors import Closed, InputError
 from tests.actors.adder import Add, Adder, Fail, Message, forever
@@ -292,3 +292,37 @@ async def test_those_who_still_ask_while_everything_stops_are_no_failures() -> N
         holder.append(kernel.spawn(Adder(), name="adder"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+
+async def test_what_is_undisturbed_is_done_to_its_end_and_then_the_cancellation_comes_out() -> None:
+    steps: list[str] = []
+    go = asyncio.Event()
+
+    async def work() -> None:
+        steps.append("begun")
+        await go.wait()
+        steps.append("done")
+
+    task = asyncio.ensure_future(undisturbed(work()))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert steps == ["begun"]
+    go.set()
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert steps == ["begun", "done"]
+
+
+async def test_what_is_undisturbed_returns_and_fails_as_itself() -> None:
+    async def answer() -> int:
+        return 7
+
+    async def fail() -> None:
+        raise ValueError("of its own")
+
+    assert await undisturbed(answer()) == 7
+    with pytest.raises(ValueError, match="of its own"):
+        await undisturbed(fail())

@@ -187,3 +187,16 @@ async def test_a_budget_that_is_reached_ends_the_run(tmp_path: Path) -> None:
     assert caught.value.spent > caught.value.limit == 2.5 / 60
     assert before.changes() == []
     assert Going(tmp_path).outcomes == ["failed"]
+
+
+async def test_a_run_that_is_cancelled_again_and_again_leaves_nothing_running(tmp_path: Path) -> None:
+    before = await Household.warm()
+    going = Going(tmp_path)
+    task = asyncio.ensure_future(going.whole())
+    await going.reach(POINTS["a worker trains"])
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0.01)
+    assert task.cancelled()
+    assert before.changes() == []
+    assert going.outcomes == ["parked"]
