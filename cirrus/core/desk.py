@@ -110,6 +110,8 @@ class _Pool:
     leases: units.Leases
     expected: dict[int, int] = field(default_factory=dict)
     present: set[WorkerId] = field(default_factory=set)
+    asked: dict[WorkerId, int] = field(default_factory=dict)  # how many leases each would like to hold
+    resting: set[WorkerId] = field(default_factory=set)  # who asked when all was done
     finishing: dict[tuple[int, int], Done] = field(default_factory=dict)
     samples: int = 0
     steps: int = 0
@@ -147,6 +149,7 @@ class Desk:
             return _sent_away(worker, "this attempt is over")
         match message:
             case Ask(count):
+                pool.asked[worker] = count
                 return self._leased(at, pool, units.Asked(at, worker, count))
             case Beat():
                 return self._beat(at, pool, worker, message)
@@ -212,7 +215,7 @@ class Desk:
             case Limit(name, total):
                 return self._bounded(at, name, units.Limited(at, total))
             case Reopen(name, lost):
-                return self._bounded(at, name, units.Reopened(at, lost))
+                return (*self._bounded(at, name, units.Reopened(at, lost)), *self._wake(at, name))
             case Allow(name, below):
                 return self._bounded(at, name, units.Allowed(at, below))
             case _:
@@ -234,6 +237,17 @@ class Desk:
     def _bounded(self, at: float, name: str, event: units.LeaseEvent) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(name)
         return () if pool is None else self._leased(at, pool, event)
+
+    def _wake(self, at: float, name: str) -> tuple[DeskCommand, ...]:
+        """There is something to do again: who had nothing left to do asks once more, without a word of its own."""
+        pool = self._pools.get(name)
+        commands: list[DeskCommand] = []
+        while pool is not None and pool.resting and not pool.leases.finished:
+            worker = min(pool.resting)
+            pool.resting.discard(worker)
+            if worker in pool.present:
+                commands += self._leased(at, pool, units.Asked(at, worker, pool.asked[worker]))
+        return tuple(commands)
 
     def _tick(self, at: float, pool: _Pool) -> tuple[DeskCommand, ...]:
         return (*self._leased(at, pool, units.Tick(at)), *_pulse(pool))
@@ -260,8 +274,11 @@ class Desk:
                 return (*gone, *_sent_away(worker, "nothing was heard of you for too long"))
             case units.Completed():
                 return (*_pulse(pool), Report(PoolDone(pool.name)))
-            case units.Ignored() | units.Exhausted():
-                # Who has nothing left to do stays: should another worker die, its units are there to be taken over.
+            case units.Exhausted(worker):
+                # Who has nothing left to do stays: what was lost with a shard may have to be done again.
+                pool.resting.add(worker)
+                return ()
+            case units.Ignored():
                 return ()
             case _:
                 assert_never(command)

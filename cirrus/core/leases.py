@@ -2,7 +2,8 @@
 
 The number of a lease grows with every grant, over all units, so that a unit's newest lease has the highest number: the
 fence in the shards' ledgers. Units that came back go out before new ones, the smallest first, and none goes out that is
-``staleness`` or more ahead of the smallest unfinished one. A worker that was silent for ``timeout`` is lost.
+``staleness`` or more ahead of the smallest unfinished one. A worker that was silent for ``timeout`` is lost. One that
+takes far longer than its peers is relieved of its unit by a worker that holds none (``cirrus.core.stragglers``).
 
 The smallest unfinished unit is always free, held by somebody who beats, or about to be freed; so while anybody asks and
 beats, every unit gets finished. What is remembered of finished units is the number below which all were finished, and
@@ -16,10 +17,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import assert_never
 
 from cirrus import checks
 from cirrus.core.ids import WorkerId
+from cirrus.core.stragglers import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +162,7 @@ class Leases:
     lost, has to start above all of that one's numbers. The units below ``floor`` are finished already.
     """
 
-    def __init__(
-        self, total: int | None, staleness: int, timeout: float, first: int = 1, floor: int = 0
-    ) -> None:
+    def __init__(self, total: int | None, staleness: int, timeout: float, first: int = 1, floor: int = 0) -> None:
         checks.integer("leases.staleness", staleness, 1, 10**9)
         checks.positive("leases.timeout", timeout)
         self._total = total
@@ -179,6 +180,8 @@ class Leases:
         self._holes: list[int] = []  # reopened units below the top, ascending
         self._above: set[int] = set()  # finished units above the top
         self._complete = False
+        self._pace = Pace()
+        self._relieved: dict[int, Lease] = {}  # units that went out again, under which lease a slow worker has them
 
     @property
     def done(self) -> int:
@@ -203,9 +206,11 @@ class Leases:
     @property
     def next_tick(self) -> float | None:
         """When ``Tick`` has something to do next; ``None``: not before another event."""
-        for at in self._heard.values():
-            return at + self._timeout
-        return None
+        times = [at + self._timeout for at in islice(self._heard.values(), 1)]
+        due = self._pace.due(self.done)
+        if due is not None and self._idle() is not None:
+            times.append(due[0])
+        return min(times, default=None)
 
     def holds(self, worker: WorkerId) -> tuple[tuple[int, int], ...]:
         """The units that a worker holds, each with the number of its lease."""
@@ -232,7 +237,7 @@ class Leases:
                 self._reopen(units)
             case _:
                 assert_never(event)
-        self._settle(out)
+        self._settle(event.at, out)
         return tuple(out)
 
     def _ended(self, event: Finished | Returned | Gone, out: list[LeaseCommand]) -> None:
@@ -241,14 +246,14 @@ class Leases:
             self._hear(worker, event.at)
         match event:
             case Finished(_, _, unit, lease):
-                if self._take(worker, unit, lease):
-                    self._finish(unit)
+                if self._take(worker, unit, lease) or self._relieved.get(unit) == Lease(worker, lease):
+                    self._finish(event.at, unit)
                 else:
                     out.append(Ignored(worker, unit, self._why(unit)))
             case Returned(_, _, unit, lease):
                 self._want(worker, 0)  # or it might get back at once what it cannot do
                 if self._take(worker, unit, lease):
-                    heappush(self._free, unit)
+                    self._free_again(unit)
             case Gone():
                 self._forget(worker)
             case _:
@@ -282,7 +287,11 @@ class Leases:
         lease = self._held.pop(unit)
         del self._by[lease.worker][unit]
 
-    def _finish(self, unit: int) -> None:
+    def _finish(self, at: float, unit: int) -> None:
+        self._pace.finished(at, unit)
+        self._relieved.pop(unit, None)
+        if unit in self._held:  # by whoever relieved the one that was faster after all
+            self._drop(unit)
         if unit < self._top:
             del self._holes[bisect_left(self._holes, unit)]
             return
@@ -311,9 +320,16 @@ class Leases:
     def _forget(self, worker: WorkerId) -> None:
         self._heard.pop(worker, None)
         self._wanting.pop(worker, None)
+        for unit in [unit for unit, lease in self._relieved.items() if lease.worker == worker]:
+            del self._relieved[unit]
         for unit in self._by.pop(worker, {}):
             del self._held[unit]
-            heappush(self._free, unit)
+            self._free_again(unit)
+
+    def _free_again(self, unit: int) -> None:
+        self._pace.dropped(unit)
+        self._relieved.pop(unit, None)
+        heappush(self._free, unit)
 
     def _expire(self, at: float, out: list[LeaseCommand]) -> None:
         while self._heard:
@@ -329,6 +345,8 @@ class Leases:
         self._total = total
         for unit in [one for one in self._held if one >= total]:
             self._drop(unit)
+            self._pace.dropped(unit)
+            self._relieved.pop(unit, None)
         self._top = min(self._top, total)
         self._above = {one for one in self._above if one < total}
         self._holes = [one for one in self._holes if one < total]
@@ -340,11 +358,27 @@ class Leases:
         ends = (self._total, self._below, self.floor + self._staleness)
         return all(end is None or unit < end for end in ends)
 
-    def _settle(self, out: list[LeaseCommand]) -> None:
+    def _idle(self) -> WorkerId | None:
+        """The first that asked for units and holds none."""
+        return next((worker for worker in self._wanting if not self._by.get(worker)), None)
+
+    def _relieve(self, at: float, out: list[LeaseCommand]) -> None:
+        """Give the unit that is held far too long to somebody idle."""
+        while (idle := self._idle()) is not None and (due := self._pace.due(self.done)) is not None and due[0] <= at:
+            unit = due[1]
+            self._relieved[unit] = self._held[unit]
+            self._drop(unit)
+            self._pace.reliefs += 1
+            count = self._wanting.pop(idle)
+            out.append(self._grant(at, idle, unit))
+            self._want(idle, count)
+
+    def _settle(self, at: float, out: list[LeaseCommand]) -> None:
         """Hand out what may go out, one unit to each that wants some in turn; say so when all is done."""
         while self._wanting and self._available():
             worker, count = self._wanting.popitem(last=False)
-            out.append(self._grant(worker))
+            self._next += not self._free
+            out.append(self._grant(at, worker, heappop(self._free) if self._free else self._next - 1))
             if len(self._by[worker]) < count:
                 self._wanting[worker] = count  # at the end of the row
         if self.finished:
@@ -353,13 +387,10 @@ class Leases:
                 out.append(Completed())
             out += [Exhausted(worker) for worker in self._wanting]
             self._wanting.clear()
+        self._relieve(at, out)
 
-    def _grant(self, worker: WorkerId) -> Granted:
-        if self._free:
-            unit = heappop(self._free)
-        else:
-            unit = self._next
-            self._next += 1
+    def _grant(self, at: float, worker: WorkerId, unit: int) -> Granted:
+        self._pace.granted(at, unit)
         self._lease += 1
         self._held[unit] = Lease(worker, self._lease)
         self._by.setdefault(worker, {})[unit] = self._lease

@@ -27,6 +27,7 @@ from cirrus.core.messages import (
     OpenPool,
     Order,
     PoolDone,
+    Reopen,
     Pulse,
     UnitDone,
     Welcome,
@@ -204,6 +205,15 @@ def test_closing_a_pool_sends_everybody_away() -> None:
     present(desk, ONE)
     assert Disconnect(ONE) in desk.handle(Ordered(1.0, ClosePool("train")))
     assert desk.handle(Spoke(2.0, ONE, Ask(1)))[-1] == Disconnect(ONE)
+
+
+def test_what_was_lost_when_all_was_done_goes_out_to_those_who_had_asked_before() -> None:
+    desk = opened(total=1)
+    present(desk, ONE)
+    desk.handle(Spoke(1.0, ONE, Ask(2)))
+    desk.handle(Spoke(2.0, ONE, Done(0, 1, 5)))
+    assert desk.handle(Spoke(2.0, ONE, Ask(2))) == ()
+    assert desk.handle(Ordered(3.0, Reopen("train", (0,)))) == (Tell(ONE, Lease(0, 2)),)
 
 
 class Desks(RuleBasedStateMachine):

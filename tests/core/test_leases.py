@@ -1,3 +1,5 @@
+from statistics import median
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -22,8 +24,9 @@ from cirrus.core.leases import (
     Returned,
     Tick,
 )
+from cirrus.core.stragglers import ENOUGH, LEAST, RECENT, SHARE, SLOW
 
-TIMEOUT = 10.0
+TIMEOUT = 100.0
 STALENESS = 4
 
 
@@ -47,12 +50,17 @@ class World(RuleBasedStateMachine):
         self.total: int | None = None
         self.below: int | None = None
         self.held: dict[int, tuple[WorkerId, int]] = {}
+        self.since: dict[int, float] = {}
+        self.slow: dict[int, tuple[WorkerId, int]] = {}  # who was relieved of a unit that is not finished
+        self.lasted: list[float] = []
+        self.reliefs = 0
         self.wants: dict[WorkerId, int] = {}
         self.heard: dict[WorkerId, float] = {}
         self.done: set[int] = set()
         self.went_out: set[int] = set()
         self.newest = 0
         self.said_complete = False
+        self.settled = False
         self.leases = Leases(None, STALENESS, TIMEOUT)
         self.history: list[tuple[LeaseEvent, tuple[LeaseCommand, ...]]] = []
 
@@ -74,20 +82,28 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def finishes(self, data: st.DataObject) -> None:
         unit = data.draw(st.sampled_from(sorted(self.held)))
-        holder, lease = self.held.pop(unit)
+        holder, lease = self.held[unit]
         self.heard[holder] = self.at
-        self.done.add(unit)
+        self.is_done(unit)
         assert not ignored(self.tell(Finished(self.at, holder, unit, lease)))
 
     @rule(slot=workers, unit=st.integers(-1, 12), lease=st.integers(0, 30))
     def claims_to_have_finished(self, slot: WorkerId, unit: int, lease: int) -> None:
         if slot in self.heard:
             self.heard[slot] = self.at
-        honest = self.held.get(unit) == (slot, lease)
+        honest = (slot, lease) in (self.held.get(unit), self.slow.get(unit))
         if honest:
-            del self.held[unit]
-            self.done.add(unit)
+            self.is_done(unit)
         assert ignored(self.tell(Finished(self.at, slot, unit, lease))) == (not honest)
+
+    @precondition(lambda self: self.slow)
+    @rule(data=st.data())
+    def the_slow_one_is_first(self, data: st.DataObject) -> None:
+        unit = data.draw(st.sampled_from(sorted(self.slow)))
+        slot, lease = self.slow[unit]
+        self.heard[slot] = self.at
+        self.is_done(unit)
+        assert not ignored(self.tell(Finished(self.at, slot, unit, lease)))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), wrong=st.integers(0, 1))
@@ -96,6 +112,7 @@ class World(RuleBasedStateMachine):
         holder, lease = self.held[unit]
         if not wrong:
             del self.held[unit]
+            self.slow.pop(unit, None)
         self.heard[holder] = self.at
         self.wants.pop(holder, None)
         self.tell(Returned(self.at, holder, unit, lease + wrong))
@@ -105,7 +122,7 @@ class World(RuleBasedStateMachine):
         self.forget(slot)
         self.tell(Gone(self.at, slot))
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, 5.0, 9.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 5.0, 50.0, 99.0]))
     def time_passes(self, seconds: float) -> None:
         self.at += seconds
         late = [slot for slot, heard in self.heard.items() if heard + TIMEOUT <= self.at]
@@ -118,6 +135,7 @@ class World(RuleBasedStateMachine):
     def is_limited(self, total: int) -> None:
         self.total = total if self.total is None else min(self.total, total)
         self.held = {unit: one for unit, one in self.held.items() if unit < self.total}
+        self.slow = {unit: one for unit, one in self.slow.items() if unit < self.total}
         self.done = {unit for unit in self.done if unit < self.total}
         self.tell(Limited(self.at, total))
 
@@ -137,6 +155,7 @@ class World(RuleBasedStateMachine):
 
     def tell(self, event: LeaseEvent) -> tuple[LeaseCommand, ...]:
         commands = self.leases.handle(event)
+        self.settled = True
         self.history.append((event, commands))
         for command in commands:
             match command:
@@ -156,13 +175,43 @@ class World(RuleBasedStateMachine):
     def granted(self, grant: Granted) -> None:
         unit, slot = grant.unit, grant.worker
         assert grant.lease > self.newest
-        assert unit in self.available
-        assert unit == min(self.available & self.went_out, default=min(self.available))
         assert slot in self.wants
+        if unit in self.held:
+            self.relieved(unit, slot)
+        else:
+            assert unit in self.available
+            assert unit == min(self.available & self.went_out, default=min(self.available))
+        self.since[unit] = self.at
         self.newest = grant.lease
         self.held[unit] = (slot, grant.lease)
         self.went_out.add(unit)
         self.settle_wishes()
+
+    def relieved(self, unit: int, slot: WorkerId) -> None:
+        assert not self.available or min(self.available) >= unit, "there was something else to do"
+        assert slot not in [holder for holder, _ in self.held.values()], "it was not idle"
+        assert self.relief_at is not None
+        assert self.relief_at <= self.at, "the other had not been slow for long"
+        self.slow[unit] = self.held[unit]
+        self.reliefs += 1
+        assert self.reliefs <= 1 + len(self.done) / SHARE
+
+    @property
+    def relief_at(self) -> float | None:
+        """When the unit that is held longest may be given to somebody idle, if there were one."""
+        if len(self.lasted) < ENOUGH or not self.held or self.reliefs * SHARE > len(self.done):
+            return None
+        return min(self.since[unit] for unit in self.held) + max(LEAST, SLOW * median(self.lasted[-RECENT:]))
+
+    @property
+    def idle(self) -> set[WorkerId]:
+        return set(self.wants) - {holder for holder, _ in self.held.values()}
+
+    def is_done(self, unit: int) -> None:
+        self.lasted.append(self.at - self.since[unit])
+        self.held.pop(unit, None)
+        self.slow.pop(unit, None)
+        self.done.add(unit)
 
     @property
     def floor(self) -> int:
@@ -184,6 +233,7 @@ class World(RuleBasedStateMachine):
     def forget(self, slot: WorkerId) -> None:
         self.heard.pop(slot, None)
         self.wants.pop(slot, None)
+        self.slow = {unit: one for unit, one in self.slow.items() if slot not in (one[0], self.held[unit][0])}
         self.held = {unit: one for unit, one in self.held.items() if one[0] != slot}
 
     @invariant()
@@ -194,7 +244,11 @@ class World(RuleBasedStateMachine):
     @invariant()
     def nobody_is_waited_for_for_ever(self) -> None:
         assert {slot for slot, _ in self.held.values()} <= set(self.heard)
-        assert self.leases.next_tick == min((one + TIMEOUT for one in self.heard.values()), default=None)
+        times = [one + TIMEOUT for one in self.heard.values()]
+        if self.idle and self.relief_at is not None:
+            times.append(self.relief_at)
+            assert self.relief_at > self.at or not self.settled, "somebody slow is waited for, and somebody is idle"
+        assert self.leases.next_tick == min(times, default=None)
 
     @invariant()
     def completion_is_said(self) -> None:
@@ -219,7 +273,7 @@ class World(RuleBasedStateMachine):
         self.is_allowed(20)
         honest = worker(9)
         for _ in range(12):
-            self.at += 1.0
+            self.at += TIMEOUT / 10
             for slot in [slot for slot, heard in self.heard.items() if heard + TIMEOUT <= self.at]:
                 self.forget(slot)
             self.tell(Tick(self.at))
@@ -229,8 +283,7 @@ class World(RuleBasedStateMachine):
                 if not mine:
                     break
                 for unit, lease in mine:
-                    del self.held[unit]
-                    self.done.add(unit)
+                    self.is_done(unit)
                     self.tell(Finished(self.at, honest, unit, lease))
         assert self.leases.finished
         assert self.said_complete
@@ -275,13 +328,13 @@ def test_a_silent_worker_is_lost_and_what_it_finishes_later_counts_for_nothing()
     leases = Leases(1, 1, TIMEOUT)
     leases.handle(Asked(0.0, A, 1))
     leases.handle(Asked(5.0, B, 1))
-    assert leases.handle(Tick(9.9)) == ()
-    assert leases.handle(Tick(10.0)) == (Expired(A), Granted(B, 0, 2))
-    assert leases.handle(Finished(10.0, A, 0, 1)) == (Ignored(A, 0, "the unit was leased again"),)
-    assert leases.handle(Asked(11.0, A, 1)) == ()
-    assert leases.handle(Finished(11.0, B, 0, 2)) == (Completed(), Exhausted(A))
-    assert leases.handle(Finished(12.0, B, 0, 2)) == (Ignored(B, 0, "the unit is finished already"),)
-    assert leases.handle(Asked(12.0, B, 1)) == (Exhausted(B),)
+    assert leases.handle(Tick(99.9)) == ()
+    assert leases.handle(Tick(100.0)) == (Expired(A), Granted(B, 0, 2))
+    assert leases.handle(Finished(100.0, A, 0, 1)) == (Ignored(A, 0, "the unit was leased again"),)
+    assert leases.handle(Asked(101.0, A, 1)) == ()
+    assert leases.handle(Finished(101.0, B, 0, 2)) == (Completed(), Exhausted(A))
+    assert leases.handle(Finished(102.0, B, 0, 2)) == (Ignored(B, 0, "the unit is finished already"),)
+    assert leases.handle(Asked(102.0, B, 1)) == (Exhausted(B),)
 
 
 def test_lost_units_are_done_again_under_higher_leases_and_completion_is_said_again() -> None:
@@ -314,6 +367,73 @@ def test_a_pool_without_units_is_complete_at_the_first_word() -> None:
 
 def test_a_machine_that_follows_another_starts_above_its_leases() -> None:
     assert Leases(1, 1, TIMEOUT, first=100).handle(Asked(0.0, A, 1)) == (Granted(A, 0, 100),)
+
+
+def test_an_idle_worker_relieves_a_straggler_under_a_higher_lease() -> None:
+    leases = Leases(8, 8, TIMEOUT)
+    leases.handle(Asked(0.0, A, 1))
+    at = 0.0
+    for unit in range(1, 8):
+        leases.handle(Asked(at, B, 1))
+        at += 0.5
+        leases.handle(Finished(at, B, unit, unit + 1))
+    assert leases.handle(Asked(at, B, 1)) == (Granted(B, 0, 9),)
+    assert leases.handle(Returned(at, A, 0, 1)) == ()  # the shards refused it
+    assert leases.handle(Finished(at, B, 0, 9)) == (Completed(),)
+
+
+def test_whoever_finishes_first_wins_and_the_other_is_ignored() -> None:
+    leases = Leases(11, 20, TIMEOUT)
+    at = 0.0
+    leases.handle(Asked(0.0, A, 1))
+    for unit in range(1, 11):
+        leases.handle(Asked(at, B, 1))
+        at += 0.1
+        assert not ignored(leases.handle(Finished(at, B, unit, unit + 1)))
+    leases.handle(Asked(at, B, 1))
+    assert leases.next_tick == 1.0
+    assert leases.handle(Tick(1.0)) == (Granted(B, 0, 12),)
+    assert leases.handle(Finished(1.1, A, 0, 1)) == (Completed(),)
+    assert leases.handle(Finished(1.2, B, 0, 12)) == (Ignored(B, 0, "the unit is finished already"),)
+    assert leases.done == 11
+
+
+def test_a_straggler_is_left_alone_while_others_have_something_to_do_or_nobody_knows_the_pace() -> None:
+    leases = Leases(None, 100, TIMEOUT)
+    at = 0.0
+    leases.handle(Asked(0.0, A, 1))
+    for unit in range(1, 30):
+        assert leases.handle(Asked(at, B, 1)) == (Granted(B, unit, unit + 1),)
+        at += 1.0
+        leases.handle(Finished(at, B, unit, unit + 1))
+    few = Leases(3, 3, TIMEOUT)
+    few.handle(Asked(0.0, A, 1))
+    few.handle(Asked(0.0, B, 2))
+    few.handle(Finished(0.1, B, 1, 2))
+    few.handle(Finished(0.1, B, 2, 3))
+    assert few.handle(Asked(0.1, B, 1)) == ()
+    assert few.handle(Tick(90.0)) == ()
+
+
+def test_at_most_every_tenth_unit_is_relieved() -> None:
+    leases = Leases(None, 12, TIMEOUT)
+    at, lease = 0.0, 0
+    slow: dict[int, int] = {}
+    for _ in range(300):
+        for command in leases.handle(Asked(at, A, 2)):  # A never finishes anything
+            assert isinstance(command, Granted)
+            slow[command.unit] = command.lease
+        for command in (*leases.handle(Asked(at, B, 1)), *leases.handle(Tick(at + 0.1))):
+            assert isinstance(command, Granted)
+            if command.worker == B:
+                leases.handle(Finished(at + 0.1, B, command.unit, command.lease))
+                if command.unit in slow:
+                    lease += 1
+                    leases.handle(Returned(at + 0.1, A, command.unit, slow.pop(command.unit)))
+        at += 1.0
+        leases.handle(Beat(at, A))
+    assert leases.done > 20
+    assert 2 <= lease <= 1 + leases.done / SHARE
 
 
 @pytest.mark.parametrize("units", [1_000, 10_000])
