@@ -1,14 +1,16 @@
-"""What all tests share: how hard hypothesis tries, and the event loops that each async test runs on."""
+"""What all tests share: how hard hypothesis tries, the event loops of async tests, with and without compiled loops."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
+
+from cirrus.native.choice import SWITCH, kernels
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True)
@@ -20,3 +22,13 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run every async test on asyncio's own loop and on uvloop's."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module", params=["numpy", "compiled"])
+def loops(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a module's tests with numpy's loops, then with the compiled ones, in this process and its children."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "0" if request.param == "numpy" else "1")
+        if request.param == "compiled" and kernels() is None:
+            pytest.skip("nothing was compiled here")
+        yield request.param

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cirrus.native.choice import Kernels, kernels
+
 Floats = NDArray[np.float32]
 Keys = NDArray[np.uint32]
 
@@ -31,6 +33,9 @@ class Rows:
 
     def take(self, order: NDArray[np.int64]) -> Rows:
         """The rows of those numbers, in that order, as a copy."""
+        compiled = kernels()
+        if compiled is not None:
+            return self._taken(compiled, order)
         starts = self.indptr[order]
         lengths = self.indptr[order + 1] - starts
         indptr = np.zeros(len(order) + 1, np.int64)
@@ -38,6 +43,14 @@ class Rows:
         where = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
         values = None if self.values is None else self.values[where]
         return Rows(self.labels[order], indptr, self.indices[where], values)
+
+    def _taken(self, compiled: Kernels, order: NDArray[np.int64]) -> Rows:
+        """The same as ``take`` in one pass."""
+        most = int((self.indptr[order + 1] - self.indptr[order]).sum())
+        indptr, indices = np.empty(len(order) + 1, np.int64), np.empty(most, np.uint32)
+        values = None if self.values is None else np.empty(most, np.float32)
+        compiled.take_lines(order, self.indptr, self.indices, self.values, indptr, indices, values)
+        return Rows(self.labels[order], indptr, indices, values)
 
     def slice(self, start: int, stop: int) -> Rows:
         """Rows ``start`` up to ``stop``, without copying values."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cirrus.learn.rows import Floats
 
-Local = NDArray[np.intp]
+Local = NDArray[np.intp] | NDArray[np.uint32]
 Array = NDArray[np.float32] | NDArray[np.int32]
 Shape = tuple[int, ...]
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from cirrus.core.placement import local_row, rows_on, shard_of
 from cirrus.errors import Corrupt
 from cirrus.learn.base import TableSpec
+from cirrus.learn.compiled import part_of
 from cirrus.learn.optimizers import rule
 from cirrus.learn.penalties import Penalty
-from cirrus.learn.rows import Floats
+from cirrus.learn.rows import Floats, Keys
 from cirrus.learn.rules import Array, Local, Weighted
 
 AT_ONCE: Final = 1 << 18
@@ -23,8 +24,8 @@ AT_ONCE: Final = 1 << 18
 class Table:
     """The rows ``key`` of a table with ``key % shards == shard``, each at local row ``key // shards``.
 
-    ``local`` below is intp, strictly ascending, within the part; values and gradients are float32 of shape
-    (len(local), width). Nothing of that is checked here: the border has done so.
+    ``local`` below is intp (or uint32, see ``local``), strictly ascending, within the part; values and gradients are
+    contiguous float32 of shape (len(local), width). Nothing of that is checked here: the border has done so.
     """
 
     def __init__(self, spec: TableSpec, shard: int, shards: int) -> None:
@@ -36,6 +37,8 @@ class Table:
         self._penalty: Penalty | None = None
         if (spec.l2 or spec.l1) and isinstance(self._rule, Weighted):  # the others know their penalties themselves
             self._penalty = Penalty(self._rule, spec.l2, spec.l1, here)
+        touched = None if self._penalty is None else self._penalty.touched
+        self._part = part_of(self._rule, spec, here, touched)
 
     @property
     def clock(self) -> int:
@@ -57,10 +60,19 @@ class Table:
         """Bytes of weights and state."""
         return sum(array.nbytes for array in self._arrays().values())
 
-    def pull(self, local: Local) -> Floats:
-        """The current values, as a new array; what these rows owe in penalties is written."""
-        values = self._rule.values(local) if self._penalty is None else self._penalty.settle(local)
-        return values.reshape(-1, self.spec.width)
+    def local(self, keys: Keys) -> Local:
+        """Row numbers as they came in the type that is fastest here: numpy likes intp, compiled loops take uint32."""
+        return keys.astype(np.intp) if self._part is None else keys
+
+    def pull(self, local: Local, out: Floats | None = None) -> Floats:
+        """The current values, in ``out`` or a new array; what these rows owe in penalties is written."""
+        out = self._room(local) if out is None else out
+        if self._part is not None:
+            self._part.pull(local, out, self._rule.clock)
+        else:
+            values = self._rule.values(local) if self._penalty is None else self._penalty.settle(local)
+            out[...] = values.reshape(out.shape)
+        return out
 
     def push(self, local: Local, gradient: Floats, pulled: Floats | None = None) -> None:
         """Apply one step, and advance the clock.
@@ -68,29 +80,40 @@ class Table:
         ``pulled`` is what ``pull`` gave for the gradient: where the table ``damps``, the step counts less the more of
         it other steps have done in between (``cirrus.learn.staleness``). ``None`` applies it in full.
         """
+        seen = pulled if self.damps else None
+        if self._part is not None:
+            self._part.push(local, gradient, seen, self._rule.clock)
+        else:
+            self._push(local, gradient, seen)
+        self._rule.clock += 1
+
+    def _push(self, local: Local, gradient: Floats, seen: Floats | None) -> None:
         if self._penalty is not None:
             self._penalty.settle(local)
         if len(local):
             shape = (len(local), *self._rule.shape[1:])
-            seen = pulled.reshape(shape) if self.damps and pulled is not None else None
-            self._rule.step(local, gradient.reshape(shape), seen)
-        self._rule.clock += 1
+            self._rule.step(local, gradient.reshape(shape), None if seen is None else seen.reshape(shape))
 
     def tick(self) -> None:
         """Advance the clock by a step that has no rows on this shard; the same as a push of none."""
         self._rule.clock += 1
 
-    def read(self, local: Local) -> Floats:
-        """The same values as ``pull``, without writing anything."""
-        values = self._rule.values(local) if self._penalty is None else self._penalty.settled(local)
-        return values.reshape(-1, self.spec.width)
+    def read(self, local: Local, out: Floats | None = None) -> Floats:
+        """The same values as ``pull``, without writing anything to the table."""
+        out = self._room(local) if out is None else out
+        if self._part is not None:
+            self._part.read(local, out, self._rule.clock)
+        else:
+            values = self._rule.values(local) if self._penalty is None else self._penalty.settled(local)
+            out[...] = values.reshape(out.shape)
+        return out
 
     def weights(self) -> Floats:
         """The values of all rows, as a new array."""
         whole = np.empty((self.rows, self.spec.width), np.float32)
         for start in range(0, self.rows, AT_ONCE):
             stop = min(start + AT_ONCE, self.rows)
-            whole[start:stop] = self.read(np.arange(start, stop, dtype=np.intp))
+            self.read(np.arange(start, stop, dtype=np.intp), whole[start:stop])
         return whole
 
     def arrays(self) -> dict[str, Array]:
@@ -108,6 +131,9 @@ class Table:
         for name, array in mine.items():
             array[...] = arrays[name]
         self._rule.clock = clock
+
+    def _room(self, local: Local) -> Floats:
+        return np.empty((len(local), self.spec.width), np.float32)
 
     def _arrays(self) -> dict[str, Array]:
         arrays = self._rule.arrays()

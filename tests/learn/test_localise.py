@@ -11,6 +11,8 @@ from cirrus.learn import localise
 from cirrus.learn.localise import Localiser, compact
 from cirrus.learn.rows import Rows
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 def some_rows(seed: int, count: int, features: int) -> Rows:
     rng = np.random.default_rng(seed)

@@ -14,6 +14,8 @@ from cirrus.learn.rows import Floats, Rows
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Adagrad
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 FEATURES = 50
 
 

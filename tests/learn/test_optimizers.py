@@ -13,6 +13,8 @@ from cirrus.learn.tables import Table
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
 from tests.learn.plain import Plain
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 ALL: tuple[Optimizer, ...] = (
     SGD(0.3), Momentum(0.1, 0.8), Nesterov(0.1, 0.8), Adagrad(0.2, 0.01), Adam(0.05), FTRL(0.3, 1.0),
 )  # fmt: skip

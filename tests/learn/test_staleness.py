@@ -21,6 +21,8 @@ from cirrus.learn.tables import Table
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 ALL: tuple[Optimizer, ...] = (SGD(0.1), Momentum(0.01), Nesterov(0.01), Adagrad(0.1), Adam(0.001), FTRL(0.1, 0.1))
 FEATURES = 4096
 

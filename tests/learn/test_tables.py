@@ -11,6 +11,8 @@ from cirrus.learn.base import TableSpec
 from cirrus.learn.tables import Table
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 ALL: tuple[Optimizer, ...] = (SGD(), Momentum(), Nesterov(), Adagrad(), Adam(), FTRL())
 
 
