@@ -20,20 +20,18 @@ Side = Literal["driver", "worker"]
 class Local:
     """Workers and shards as processes of this machine, objects as files below the folder ``store``: free.
 
-    ``None`` is the folder ``.cirrus`` in the user's home.
+    ``None`` is the folder ``.cirrus`` in the user's home; a URL such as ``s3://bucket/prefix`` is another store.
     """
 
-    store: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the objects, absolute."""
-        return (Path.home() / ".cirrus" if self.store is None else self.store).absolute()
+    store: Path | str | None = None
 
     @property
     def url(self) -> str:
         """The object store's URL."""
-        return self.folder.as_uri()
+        if isinstance(self.store, str) and "://" in self.store:
+            return self.store
+        folder = Path.home() / ".cirrus" if self.store is None else Path(self.store)
+        return folder.absolute().as_uri()
 
     @property
     def policy(self) -> PoolPolicy:
@@ -54,5 +52,5 @@ class Local:
 
 
 def local(store: str | Path | None = None) -> Local:
-    """Run on this machine, and keep the objects below ``store`` (default: ``~/.cirrus``)."""
-    return Local(None if store is None else Path(store))
+    """Run on this machine, and keep the objects in ``store``: a folder (default: ``~/.cirrus``) or a store's URL."""
+    return Local(store)

