@@ -57,7 +57,10 @@ class Reception:
         """Serve one connection to its end."""
         claims = claims_of(request)
         socket = web.WebSocketResponse(compress=False, max_msg_size=MOST_BYTES, heartbeat=20.0)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # it hung up in the middle of its request
+            return socket
         outbox = Outbox()
         pump = self._kernel.task(outbox.pump(socket), name="outbox")
         try:

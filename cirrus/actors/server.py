@@ -169,7 +169,10 @@ class Server:
 
     async def _steps(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False, max_msg_size=frames.MAX_MESSAGE, timeout=CLOSE_SECONDS)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # it hung up in the middle of its request
+            return socket
         watch_peer(socket.get_extra_info("socket"))
         self._sockets.add(socket)
         try:

@@ -1,7 +1,7 @@
 """What may happen to the bytes of one direction of a connection, and what then becomes of each piece: no sockets here.
 
-Positions count the bytes behind the head of the direction's first request or answer (behind its first empty line), so
-that ``at=0`` of a WebSocket is the first byte of its first frame.
+Positions count the bytes behind the head of a request or of its answer (behind the first empty line), so that ``at=0``
+of a WebSocket is the first byte of its first frame.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Call:
 Fault = Delay | Slow | Drop | Reset | Truncate | Flip | Repeat | Call
 
 Plan = Callable[[str], Sequence[Fault]]
-"""Says what is to happen to the next connection, whose first request asks for that path."""
+"""Says what is to happen to the next request, which asks for that path, and its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,13 @@ Deed = Pass | Wait | End
 class Stream:
     """One direction of a connection under its faults: bytes in, deeds out."""
 
-    def __init__(self, way: Way, faults: Sequence[Fault]) -> None:
+    def __init__(self, way: Way, faults: Sequence[Fault] = ()) -> None:
+        self._way = way
+        self.begin(faults)
+
+    def begin(self, faults: Sequence[Fault]) -> None:
+        """Another request begins, with faults of its own."""
+        way = self._way
         self._faults = sorted((one for one in faults if one.way == way), key=lambda one: one.at)
         self._head = b""  # the last bytes of the head, until it has ended
         self._headed = False
@@ -205,19 +211,19 @@ class Stream:
 
 
 def sound(_path: str) -> Sequence[Fault]:
-    """The plan of a connection to which nothing happens."""
+    """The plan by which nothing happens."""
     return ()
 
 
 def on(path: str, *rounds: Sequence[Fault]) -> Plan:
-    """The first connection to ``path`` gets the first round of faults, and so on; to all others nothing happens."""
+    """The first request for ``path`` gets the first round of faults, and so on; to all others nothing happens."""
     waiting = iter(rounds)
     return lambda asked: next(waiting, ()) if asked == path else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """Faults by chance, the same for the same ``seed``: each connection to ``path`` meets one of ``kinds``.
+    """Faults by chance, the same for the same ``seed``: each request for ``path`` meets one of ``kinds``.
 
     It comes after a number of bytes that is drawn anew each time, ``mean`` of them on average.
     """

@@ -26,6 +26,7 @@ from cirrus.errors import Closed
 from cirrus.testing.faults import End, Pass, Plan, Stream, Wait, Way, sound
 
 CHUNK = 65_536
+METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ")
 _GONE = (OSError, EOFError, RuntimeError, asyncio.LimitOverrunError)  # uvloop tells of closed handles by RuntimeError
 _AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time: closing resets
 
@@ -33,8 +34,9 @@ _AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time: closing resets
 class Proxy:
     """Listens on a free loopback port and passes on to ``target``, a base URL, whatever its plan lets through.
 
-    ``plan`` and ``target`` may be changed at any time; what they say holds for the next connections. ``connections``
-    counts all that came. Where ``record`` is a list it gets what each client says, as one ``bytearray`` for each.
+    ``plan`` and ``target`` may be changed at any time; what they say holds for the next requests and connections.
+    ``connections`` counts all that came. Where ``record`` is a list it gets what each client says, as one ``bytearray``
+    for each.
     """
 
     def __init__(self, kernel: Kernel, plan: Plan = sound) -> None:
@@ -108,13 +110,13 @@ class Proxy:
         try:
             first = await reader.readuntil(b"\r\n")
             await self._flowing["up"].wait()
-            faults = self.plan(_path(first))
             where = urlsplit(self.target)
             back, server = await asyncio.open_connection(where.hostname, where.port)
             ends.append(server)
             self._ends.add(server)
-            up = _Pump(self, Stream("up", faults), "up", ends, reader)
-            down = _Pump(self, Stream("down", faults), "down", ends, back)
+            streams = (Stream("up"), Stream("down"))
+            up = _Pump(self, streams, "up", ends, reader)
+            down = _Pump(self, streams, "down", ends, back)
             sending = self._kernel.task(up.run(first), name="proxied.up")
             answering = self._kernel.task(down.run(), name="proxied.down")
             try:
@@ -152,13 +154,17 @@ class Proxy:
 class _Pump:
     """Passes one direction of a connection on; ``ends`` are the client's side and the server's, in this order."""
 
-    def __init__(self, proxy: Proxy, stream: Stream, way: Way, ends: list[StreamWriter], source: StreamReader) -> None:
+    def __init__(
+        self, proxy: Proxy, streams: tuple[Stream, Stream], way: Way, ends: list[StreamWriter], source: StreamReader
+    ) -> None:
         self._proxy = proxy
-        self._stream = stream
+        self._streams = streams
+        self._stream = streams[0 if way == "up" else 1]
         self._way = way
         self._ends = ends
         self._source = source
         self._sink = ends[1 if way == "up" else 0]
+        self._requests = way == "up"  # whether requests may still come, one behind another
         self._note = proxy.noted() if way == "up" else None
 
     async def run(self, first: bytes = b"") -> None:
@@ -175,8 +181,7 @@ class _Pump:
 
     async def _pass_on(self, data: bytes) -> bool:
         """Do with the data what the faults say; whether the connection goes on."""
-        if self._note is not None:
-            self._note += data
+        self._look(data)
         for deed in self._stream.feed(data):
             match deed:
                 case Pass(piece):
@@ -193,10 +198,21 @@ class _Pump:
                     return False
         return True
 
+    def _look(self, data: bytes) -> None:
+        """Note what a client says, and see where it asks for something else."""
+        if self._note is not None:
+            self._note += data
+        if self._requests and data.startswith(METHODS):
+            faults = self._proxy.plan(_path(data))
+            for stream in self._streams:
+                stream.begin(faults)
+        if b"websocket" in data[:4096].lower():
+            self._requests = False
+
 
 def _path(first: bytes) -> str:
-    """The path that a request's first line asks for."""
-    words = first.split(b" ")
+    """The path that a request asks for in its first line."""
+    words = first.partition(b"\r\n")[0].split(b" ")
     return words[1].partition(b"?")[0].decode("latin-1") if len(words) > 1 else ""
 
 
