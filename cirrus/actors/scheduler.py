@@ -16,6 +16,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.actors.mailbox import Mailbox
 from cirrus.cloud.base import Assignment, Exit, Invoker, Role
 from cirrus.core import messages, roster, slots
+from cirrus.core.billing import Billing
 from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts
@@ -133,7 +134,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._site = site
         self._invoker = invoker
         self._bus = bus
-        self._meter = meter
+        self._billing = Billing(meter)
         self._roster = Roster(site.policy)
         self._pools: dict[str, Open] = {}
         self._closing: dict[str, Promise[None]] = {}
@@ -206,6 +207,7 @@ class Scheduler(Actor[SchedulerMessage]):
         match words:
             case messages.WorkerSeen(worker, pid) if worker.pool in self._pools and worker not in self._seen:
                 self._seen.add(worker)
+                self._billing.seen(worker)
                 self._bus.publish(
                     events.WorkerStarted(
                         at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, pid=pid
@@ -220,19 +222,22 @@ class Scheduler(Actor[SchedulerMessage]):
                 )
             case _:
                 pass
+        if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
+            self._billing.left(now, words.worker)
         opened = self._pools.get(_pool_of(words))
         self._decide(roster.Heard(now, words))
         if opened is not None:
             opened.listener.put_nowait(words)
 
     def _ended(self, now: float, gone: Exit) -> None:
-        self._meter.ended(now, gone.worker)
+        self._billing.exited(now, gone.worker, gone.cause, gone.seconds)
         self._seen.discard(gone.worker)
         self._decide(slots.Exited(now, gone.worker, gone.cause, gone.detail))
 
     def _not_invoked(self, now: float, failed: NotInvoked) -> None:
         worker = failed.worker
-        self._meter.ended(now, worker)
+        if failed.kind != "unreachable":  # else it may run nevertheless
+            self._billing.refused(now, worker)
         self._bus.publish(
             events.InvokeFailed(
                 at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=failed.reason
@@ -269,7 +274,7 @@ class Scheduler(Actor[SchedulerMessage]):
                     at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=reason
                 )
             )
-        self._meter.started(now, worker, opened.memory, opened.timeout)
+        self._billing.invoked(now, worker, opened.memory, opened.timeout)
         site = self._site
         claims = Claims(
             run=site.run_id, epoch=site.epoch, role="worker", pool=worker.pool, slot=worker.slot,

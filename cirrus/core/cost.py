@@ -74,16 +74,27 @@ class Meter:
         self._invocations += 1
         self._open.setdefault(worker, deque()).append(_Bill(at, memory_mb / MB_PER_GB, timeout))
 
-    def ended(self, at: float, worker: WorkerId) -> None:
-        """One invocation of a worker has ended: which of several is not known, so the longest pays until now."""
+    def unexpected(self, memory_mb: int, seconds: float) -> None:
+        """An invocation is heard of at its end only, after so many seconds: a delivery that nobody asked for."""
+        bill = _Bill(0.0, memory_mb / MB_PER_GB, seconds)
+        self._invocations += 1
+        self._worker_seconds += bill.seconds(seconds)
+        self._gb_seconds += bill.seconds(seconds) * bill.gigabytes
+
+    def ended(self, at: float, worker: WorkerId) -> bool:
+        """One invocation of a worker has ended: which of several is not known, so the longest pays until now.
+
+        Returns whether there was one.
+        """
         bills = self._open.get(worker)
         if not bills:
-            return
+            return False
         bill = bills.popleft()
         if not bills:
             del self._open[worker]
         self._worker_seconds += bill.seconds(at)
         self._gb_seconds += bill.seconds(at) * bill.gigabytes
+        return True
 
     def cost(self, at: float) -> Cost:
         """What was spent until ``at``; takes about a microsecond for each worker whose end is not known."""

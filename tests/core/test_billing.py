@@ -1,0 +1,71 @@
+"""Workers that are delivered once, twice and late: what is billed is never less than what they took."""
+
+from __future__ import annotations
+
+import pytest
+
+from cirrus.core.billing import Billing
+from cirrus.core.cost import FREE, Meter
+from cirrus.core.ids import WorkerId
+
+ONE = WorkerId("train", 0, 1)
+
+
+def billing() -> tuple[Meter, Billing]:
+    meter = Meter(FREE)
+    made = Billing(meter)
+    made.invoked(0.0, ONE, 1024, 900.0)
+    return meter, made
+
+
+def test_one_delivery_is_billed_until_its_end() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.left(9.0, ONE)
+    assert meter.cost(9.5).worker_seconds == 9.5
+    bills.exited(10.0, ONE, "finished", 10.0)
+    assert meter.cost(99.0).worker_seconds == 10.0
+
+
+def test_a_delivery_too_many_does_not_end_the_bill_of_the_one_that_works() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.exited(2.0, ONE, "finished", 2.0)
+    assert meter.cost(50.0).worker_seconds == 52.0
+    bills.left(60.0, ONE)
+    bills.exited(61.0, ONE, "finished", 61.0)
+    cost = meter.cost(100.0)
+    assert cost.worker_seconds == pytest.approx(62.0)
+    assert cost.invocations == 2
+    assert cost.gb_seconds == pytest.approx(62.0)
+
+
+def test_an_end_that_is_heard_of_before_the_goodbye_leaves_no_bill_open() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.exited(10.0, ONE, "finished", 10.0)
+    bills.left(10.1, ONE)
+    assert meter.cost(800.0).worker_seconds == pytest.approx(20.1)  # on the safe side
+    assert meter.cost(800.0).dollars_per_second == 0.0
+
+
+def test_a_delivery_that_comes_after_the_end_is_billed_by_itself() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.left(9.0, ONE)
+    bills.exited(10.0, ONE, "finished", 10.0)
+    bills.exited(70.0, ONE, "finished", 1.5)
+    assert meter.cost(100.0).worker_seconds == pytest.approx(11.5)
+
+
+def test_who_dies_without_a_word_is_billed_until_then() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.exited(5.0, ONE, "killed", 5.0)
+    assert meter.cost(100.0).worker_seconds == 5.0
+
+
+def test_who_was_refused_costs_no_time() -> None:
+    meter, bills = billing()
+    bills.refused(0.0, ONE)
+    assert meter.cost(100.0).worker_seconds == 0.0
