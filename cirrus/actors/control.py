@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cirrus.actors.actor import Actor, Promise, Request
-from cirrus.actors.outbox import Outbox
+from cirrus.actors.outbox import Peer
 from cirrus.clock import Clock
 from cirrus.core.desk import Desk, DeskCommand, DeskEvent, Disconnect, Dropped, Ordered, Report, Spoke, Tell, Tick
 from cirrus.core.ids import WorkerId
@@ -30,7 +30,7 @@ class WorkerSpoke:
     """A worker's message, and where to answer."""
 
     worker: WorkerId
-    outbox: Outbox
+    outbox: Peer
     message: FromWorker
 
 
@@ -39,14 +39,14 @@ class WorkerGone:
     """A worker's connection has ended."""
 
     worker: WorkerId
-    outbox: Outbox
+    outbox: Peer
 
 
 @dataclass(frozen=True, slots=True)
 class DriverCame:
     """The driver is connected; the newest connection counts."""
 
-    outbox: Outbox
+    outbox: Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class DriverSpoke:
 class DriverGone:
     """The driver's connection has ended."""
 
-    outbox: Outbox
+    outbox: Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Control(Actor[ControlMessage]):
         self._abandoned = abandoned
         self._patience = patience
         self._desk = Desk()
-        self._workers: dict[WorkerId, Outbox] = {}
-        self._driver: Outbox | None = None
+        self._workers: dict[WorkerId, Peer] = {}
+        self._driver: Peer | None = None
         self._unsent: list[bytes] = []
         self._alone_since: float | None = clock.monotonic()
         self._away: Promise[None] | None = None
@@ -135,7 +135,7 @@ class Control(Actor[ControlMessage]):
         if self._away is not None and not self._workers:
             self._away.keep(None)
 
-    def _worker_spoke(self, worker: WorkerId, outbox: Outbox, words: FromWorker) -> None:
+    def _worker_spoke(self, worker: WorkerId, outbox: Peer, words: FromWorker) -> None:
         known = self._workers.get(worker)
         if known is None and isinstance(words, Hello):
             self._workers[worker] = outbox
@@ -145,7 +145,7 @@ class Control(Actor[ControlMessage]):
             return
         self._decide(Spoke(self._clock.monotonic(), worker, words))
 
-    def _driver_came(self, outbox: Outbox) -> None:
+    def _driver_came(self, outbox: Peer) -> None:
         if self._driver is not None:
             self._driver.close()
         self._driver, self._alone_since = outbox, None

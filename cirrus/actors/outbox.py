@@ -23,6 +23,22 @@ class Socket(Protocol):
         ...
 
 
+class Peer(Protocol):
+    """Where to leave messages for whoever is at the other end of a connection."""
+
+    def put(self, data: bytes) -> None:
+        """Leave a message to be sent."""
+        ...
+
+    def end(self) -> None:
+        """Close the connection behind what is waiting."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection now."""
+        ...
+
+
 class Outbox:
     """Messages for one peer; ``pump`` sends them. A peer that lets ``ROOM`` of them pile up is cut off."""
 

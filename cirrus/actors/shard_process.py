@@ -24,7 +24,7 @@ from cirrus.actors.access import Access
 from cirrus.actors.listening import Address, Exposure, Listener
 from cirrus.actors.server import Part, Server, Stop
 from cirrus.actors.shard import Shard
-from cirrus.actors.snapshots import begin, resume
+from cirrus.actors.snapshots import Shelf, begin, resume
 from cirrus.clock import SystemClock
 from cirrus.errors import CirrusError, PipelineError, WireError
 from cirrus.store.opening import open_store
@@ -90,9 +90,9 @@ async def serve(config: Config, say: Callable[[str], None], open_parts: OpenPart
     clock = SystemClock()
     store = open_store(config.store)
     shard = Shard(config.shard, config.shards)
-    prefix = config.prefix.rstrip("/")
+    shelf = Shelf(store, config.prefix.rstrip("/"))
     wish: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
-    snapshots = await (resume(shard, store, prefix) if config.restore else begin(store, prefix))
+    snapshots = await (resume(shard, shelf) if config.restore else begin(shelf))
 
     def stop(reason: Stop) -> None:
         if not wish.done():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from cirrus.store.base import ObjectStore
 from cirrus.store.checkpoints import (
     Array,
     Draft,
+    Newest,
+    Offload,
     Snapshot,
     drafted,
     newest_snapshot,
@@ -31,14 +34,26 @@ KEEP = 2
 """Snapshots that are kept: the newest and, should that be broken, the one before."""
 
 
-class Snapshots:
-    """Writes a shard's snapshots below ``prefix``, the first as number ``following``; ``busy`` while it does."""
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where a shard's snapshots are kept: below ``prefix``. ``offload`` runs what computes for a while."""
 
-    def __init__(self, store: ObjectStore, prefix: str, following: int = 0, bad: frozenset[str] = frozenset()) -> None:
+    store: ObjectStore
+    prefix: str
+    offload: Offload = asyncio.to_thread
+
+    async def newest(self) -> Newest:
+        """The newest sound snapshot."""
+        return await newest_snapshot(self.store, self.prefix, self.offload)
+
+
+class Snapshots:
+    """Writes a shard's snapshots, the first as number ``following``; ``busy`` while it does."""
+
+    def __init__(self, shelf: Shelf, following: int = 0, bad: frozenset[str] = frozenset()) -> None:
         self.busy = False
         self._succeeded = False  # by another incarnation of the shard, which has written a number of ours
-        self._store = store
-        self._prefix = prefix
+        self._shelf = shelf
         self._following = following
         self._bad = bad
 
@@ -50,12 +65,13 @@ class Snapshots:
         """
         if self.busy or self._succeeded:
             why = "a snapshot is being written" if self.busy else "another incarnation of this shard has taken over"
-            raise Conflict(self._prefix, why)
+            raise Conflict(self._shelf.prefix, why)
         self.busy = True
+        shelf = self._shelf
         try:
             number, self._following = self._following, self._following + 1
-            key = await save_snapshot(self._store, self._prefix, number, draft(shard))
-            await prune(self._store, self._prefix, KEEP, self._bad)
+            key = await save_snapshot(shelf.store, shelf.prefix, number, draft(shard), shelf.offload)
+            await prune(shelf.store, shelf.prefix, KEEP, self._bad)
         except Conflict:
             self._succeeded = True
             raise
@@ -64,24 +80,24 @@ class Snapshots:
         return key
 
 
-async def begin(store: ObjectStore, prefix: str) -> Snapshots:
-    """Where a shard that begins empty writes its snapshots."""
-    newest = await newest_snapshot(store, prefix)
-    return Snapshots(store, prefix, newest.following, frozenset(one.key for one in newest.skipped))
+async def begin(shelf: Shelf) -> Snapshots:
+    """How a shard that begins empty writes its snapshots."""
+    newest = await shelf.newest()
+    return Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
 
 
-async def resume(shard: Shard, store: ObjectStore, prefix: str) -> Snapshots:
-    """Make a shard what its newest sound snapshot says, if there is one, and say where it writes more.
+async def resume(shard: Shard, shelf: Shelf) -> Snapshots:
+    """Make a shard what its newest sound snapshot says, if there is one, and say how it writes more.
 
     It is written again at once: from then on an older incarnation that still lives can write no more of them.
     ``Corrupt`` where the snapshot is of another shard, or fits none at all.
     """
     while True:
-        newest = await newest_snapshot(store, prefix)
-        snapshots = Snapshots(store, prefix, newest.following, frozenset(one.key for one in newest.skipped))
+        newest = await shelf.newest()
+        snapshots = Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
         if newest.snapshot is None:
             return snapshots
-        fill(shard, newest.snapshot, snapshot_key(prefix, newest.number))
+        fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
         with suppress(Conflict):  # that one still lived, and has written one more: begin with it
             await snapshots.save(shard)
             return snapshots

@@ -13,9 +13,9 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,16 @@ LARGEST = 2**40
 NUMBER = re.compile(r"[0-9]{12}")
 
 Array = NDArray[Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Offload(Protocol):
+    """Runs a function that computes for a while where it holds nobody up, as ``asyncio.to_thread`` does."""
+
+    async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``work`` returns or raises."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +132,19 @@ def decode_snapshot(data: bytes | memoryview, name: str) -> Snapshot:
     return Snapshot(fields.mapping("header"), arrays)
 
 
-async def save_snapshot(store: ObjectStore, prefix: str, number: int, draft: Draft) -> str:
+async def save_snapshot(
+    store: ObjectStore, prefix: str, number: int, draft: Draft, offload: Offload = asyncio.to_thread
+) -> str:
     """Seal the draft off the loop and write it as the ``number``-th below ``prefix``; returns the key.
 
     ``Conflict`` if there is one of that number: a newer incarnation of the shard has written it.
     """
     key = snapshot_key(prefix, number)
-    await store.put_if_absent(key, await asyncio.to_thread(sealed, draft))
+    await store.put_if_absent(key, await offload(sealed, draft))
     return key
 
 
-async def newest_snapshot(store: ObjectStore, prefix: str) -> Newest:
+async def newest_snapshot(store: ObjectStore, prefix: str, offload: Offload = asyncio.to_thread) -> Newest:
     """Read the snapshots below ``prefix`` from the newest down to the first sound one."""
     numbers = await _numbers(store, prefix)
     following = numbers[-1] + 1 if numbers else 0
@@ -140,7 +152,7 @@ async def newest_snapshot(store: ObjectStore, prefix: str) -> Newest:
     for number in reversed(numbers):
         key = snapshot_key(prefix, number)
         try:
-            snapshot = await asyncio.to_thread(decode_snapshot, await store.get(key), key)
+            snapshot = await offload(decode_snapshot, await store.get(key), key)
         except NotFound:
             continue  # pruned meanwhile
         except Corrupt as error:

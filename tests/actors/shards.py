@@ -14,7 +14,7 @@ from cirrus.actors.link import Dial
 from cirrus.actors.listening import Address, Listener
 from cirrus.actors.server import Part, Server, Stop
 from cirrus.actors.shard import Shard
-from cirrus.actors.snapshots import Snapshots
+from cirrus.actors.snapshots import Shelf, Snapshots
 from cirrus.actors.steps import StepClient
 from cirrus.clock import SystemClock
 from cirrus.learn.base import TableSpec
@@ -90,7 +90,7 @@ async def cluster(
             for spec in tables:
                 shard.create(spec)
             access = Access(KEY, "clicks", 2, CLOCK)
-            snapshots = Snapshots(found.store, f"shards/{number}")
+            snapshots = Snapshots(Shelf(found.store, f"shards/{number}"))
             server = Server(shard, access, snapshots, parts(), found.stops.append)
             listener = Listener(server.app, Address(), most)
             server.connections = lambda listener=listener: listener.connections  # type: ignore[misc]

@@ -16,7 +16,7 @@ from aiohttp import web
 from cirrus.actors.access import DRIVER, WATCH, WORK, WORKER, Route, claims_of
 from cirrus.actors.listening import Address
 from cirrus.actors.shard import Shard
-from cirrus.actors.snapshots import resume
+from cirrus.actors.snapshots import Shelf, resume
 from cirrus.errors import PipelineError
 from cirrus.learn.base import TableSpec
 from cirrus.optimizers import Adagrad
@@ -222,7 +222,7 @@ async def test_a_snapshot_holds_everything_while_steps_go_on(one: Cluster) -> No
         said = await answer.json()
     await client.close()
     restored = Shard(0, 1)
-    await resume(restored, one.store, "shards/0")
+    await resume(restored, Shelf(one.store, "shards/0"))
     clock = restored.clock
     assert 1 <= clock <= step
     assert said["clock"] == clock

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cirrus.actors.shard import Connection, Shard
-from cirrus.actors.snapshots import KEEP, begin, draft, fill, resume
+from cirrus.actors.snapshots import KEEP, Shelf, begin, draft, fill, resume
 from cirrus.errors import Conflict, Corrupt
 from cirrus.learn.base import TableSpec
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Optimizer
@@ -121,7 +121,7 @@ async def keys(store: ObjectStore) -> list[str]:
 
 async def test_the_newest_are_kept_and_a_broken_one_is_passed_over() -> None:
     store, shard = MemoryStore(), learnt(SGD())
-    snapshots = await begin(store, "s")
+    snapshots = await begin(Shelf(store, "s"))
     for step in range(3, 7):
         go_on(shard, step, 1)
         await snapshots.save(shard)
@@ -131,7 +131,7 @@ async def test_the_newest_are_kept_and_a_broken_one_is_passed_over() -> None:
     broken[200] ^= 1
     await store.put("s/000000000003", bytes(broken))
     again = Shard(1, 2)
-    following = await resume(again, store, "s")
+    following = await resume(again, Shelf(store, "s"))
     assert again.ledgers[0].last(3) == 5
     assert await keys(store) == ["s/000000000002", "s/000000000003", "s/000000000004"]
     assert await following.save(again) == "s/000000000005"
@@ -140,9 +140,9 @@ async def test_the_newest_are_kept_and_a_broken_one_is_passed_over() -> None:
 
 async def test_an_older_incarnation_writes_no_more_once_a_newer_one_has_begun() -> None:
     store, old_shard, new_shard = MemoryStore(), learnt(SGD()), Shard(1, 2)
-    old = await begin(store, "s")
+    old = await begin(Shelf(store, "s"))
     await old.save(old_shard)
-    await resume(new_shard, store, "s")
+    await resume(new_shard, Shelf(store, "s"))
     for _ in range(2):
         go_on(old_shard, 3, 1)
         with pytest.raises(Conflict):
@@ -163,16 +163,16 @@ async def test_what_an_older_incarnation_writes_in_the_last_moment_is_begun_with
             return await super().put_if_absent(key, data)
 
     store, old_shard, new_shard = Racing(), learnt(SGD()), Shard(1, 2)
-    await (await begin(store, "s")).save(old_shard)
+    await (await begin(Shelf(store, "s"))).save(old_shard)
     go_on(old_shard, 3, 2)
     store.late = sealed(draft(old_shard))
-    await resume(new_shard, store, "s")
+    await resume(new_shard, Shelf(store, "s"))
     assert new_shard.ledgers[0].last(3) == 4
     assert await keys(store) == ["s/000000000001", "s/000000000002"]
 
 
 async def test_without_snapshots_a_shard_resumes_empty() -> None:
     store, shard = MemoryStore(), Shard(1, 2)
-    snapshots = await resume(shard, store, "s")
+    snapshots = await resume(shard, Shelf(store, "s"))
     assert not shard.tables
     assert await snapshots.save(shard) == "s/000000000000"
