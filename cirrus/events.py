@@ -40,6 +40,16 @@ class ShardRestarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSkipped:
+    """A shard's snapshot ``key`` cannot be read, for ``problem``; the shard began with the one before it."""
+
+    at: float
+    shard: int
+    key: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitsReopened:
     """The steps of ``units`` finished units were lost with a shard, ``steps`` of them, and are done again."""
 
@@ -187,6 +197,7 @@ Event = (
     RunStarted
     | ShardStarted
     | ShardRestarted
+    | SnapshotSkipped
     | UnitsReopened
     | StageStarted
     | StageResumed

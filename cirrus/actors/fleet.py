@@ -45,6 +45,12 @@ class Fleet:
     ) -> None:
         clock, budget = self._kernel.clock, RestartBudget(RESTARTS, WINDOW)
         while True:
+            for key, problem in host.skipped:
+                bus.publish(
+                    events.SnapshotSkipped(
+                        at=clock.monotonic() - began, shard=host.number, key=key, problem=problem
+                    )
+                )
             ended = await host.child.wait()
             reason = f"its process ended with exit code {ended.code}"
             if not budget.spend(clock.monotonic()):

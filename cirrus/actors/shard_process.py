@@ -1,7 +1,8 @@
 """The process of one shard: ``python -m cirrus.actors.shard_process``.
 
 It reads one line of JSON from its standard input (see ``Config``; the key never stands in arguments or environment),
-prints one line ``{"port": ..., "pid": ...}`` and serves until it is told to stop by ``POST /stop`` or SIGTERM. When its
+prints one line ``{"port": ..., "pid": ..., "skipped": [[key, problem], ...]}``, the last of which are snapshots that it
+could not read, and serves until it is told to stop by ``POST /stop`` or SIGTERM. When its
 standard input ends the driver is gone: it says farewell to the workers, saves a snapshot and ends.
 """
 
@@ -86,7 +87,7 @@ async def no_parts(_config: Config, _stop: Callable[[Stop], None]) -> AsyncItera
 
 
 async def serve(config: Config, say: Callable[[str], None], open_parts: OpenParts = no_parts) -> None:
-    """Serve a shard until it is told to stop; ``say`` gets the line with port and process number."""
+    """Serve a shard until it is told to stop; ``say`` gets the line that says that it answers."""
     clock = SystemClock()
     store = open_store(config.store)
     shard = Shard(config.shard, config.shards)
@@ -107,7 +108,8 @@ async def serve(config: Config, say: Callable[[str], None], open_parts: OpenPart
             port = await listener.start()
             try:
                 _watch(stop)
-                say(json.dumps({"port": port, "pid": os.getpid()}))
+                skipped = [[one.key, one.problem] for one in snapshots.skipped]
+                say(json.dumps({"port": port, "pid": os.getpid(), "skipped": skipped}))
                 await server.farewell(await wish)
             finally:
                 await listener.stop()

@@ -40,11 +40,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ShardHost:
-    """A shard that answers: its number, port on the loopback interface, and process."""
+    """A shard that answers: its number, port on the loopback interface, and process.
+
+    ``skipped``: key and problem of each snapshot that it found newer than the one that it began with, and broken.
+    """
 
     number: int
     port: int
     child: Child
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def url(self) -> str:
@@ -64,10 +68,12 @@ async def start_shard(
     child = await processes.start(command, json.dumps(told), stdout="line")
     said = await child.line(START_SECONDS)
     try:
-        found = int(json.loads(said)["port"])
+        words = json.loads(said)
+        found = int(words["port"])
+        skipped = tuple((str(key), str(problem)) for key, problem in words["skipped"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvokeError(f"shard {number} said {said[:200]!r} instead of its port") from error
-    return ShardHost(number, found, child)
+    return ShardHost(number, found, child, skipped)
 
 
 def shard_prefix(run_id: str, number: int) -> str:

@@ -48,10 +48,14 @@ class Shelf:
 
 
 class Snapshots:
-    """Writes a shard's snapshots, the first as number ``following``; ``busy`` while it does."""
+    """Writes a shard's snapshots, the first as number ``following``; ``busy`` while it does.
+
+    ``skipped``: why newer snapshots than the one that the shard began with could not be read, newest first.
+    """
 
     def __init__(self, shelf: Shelf, following: int = 0, bad: frozenset[str] = frozenset()) -> None:
         self.busy = False
+        self.skipped: tuple[Corrupt, ...] = ()
         self._succeeded = False  # by another incarnation of the shard, which has written a number of ours
         self._shelf = shelf
         self._following = following
@@ -90,12 +94,16 @@ async def resume(shard: Shard, shelf: Shelf) -> Snapshots:
     """Make a shard what its newest sound snapshot says, if there is one, and say how it writes more.
 
     It is written again at once: from then on an older incarnation that still lives can write no more of them.
-    ``Corrupt`` where the snapshot is of another shard, or fits none at all.
+    ``Corrupt`` where the snapshot is of another shard, or fits none at all, or where there are some and none is sound:
+    a shard that had learnt something does not begin again with zeros.
     """
     while True:
         newest = await shelf.newest()
         snapshots = Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
+        snapshots.skipped = newest.skipped
         if newest.snapshot is None:
+            if newest.skipped:
+                raise newest.skipped[0]
             return snapshots
         fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
         with suppress(Conflict):  # that one still lived, and has written one more: begin with it

@@ -18,6 +18,7 @@ from cirrus.events import (
     RunStarted,
     ShardRestarted,
     ShardStarted,
+    SnapshotSkipped,
     StageFinished,
     StageProgress,
     StageResumed,
@@ -101,6 +102,8 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
             return f"shard {shard} answers at {address}"
         case ShardRestarted(shard=shard, reason=reason):
             return f"shard {shard} runs again from its newest snapshot: {reason}"
+        case SnapshotSkipped(shard=shard, key=key, problem=problem):
+            return f"shard {shard} begins with an older snapshot than {key}, which is broken: {problem}"
         case UnitsReopened(stage=stage, units=units, steps=steps):
             return f"{stage}: {steps} steps of {units} units were lost and are done again"
         case StageStarted(stage=stage, workers=workers):
