@@ -202,6 +202,8 @@ class Roster:
                 line.done.add(unit)
                 line.lost.discard(unit)
                 line.highest = max(line.highest, lease)
+            case messages.Objection(pool=pool):
+                self._decide(pool, slots.Closed(at))  # nobody could do better with that input: replace nobody
             case _:
                 pass
 

