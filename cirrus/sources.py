@@ -1,7 +1,8 @@
 """Where training data come from and how their rows are written: frozen values that name files, never open them.
 
-``path`` is a local path, a glob (``data/day_*.tsv.gz``), or a prefix that ends in ``/``. Files may be plain or gzip,
-told apart by their first bytes. A row is a line; blank lines are no rows.
+``path`` is a local path, a glob (``data/day_*.tsv.gz``), a folder that ends in ``/``, or any of them on S3
+(``s3://bucket/data/``). Files may be plain or gzip, told apart by their first bytes. A row is a line; blank lines are
+no rows.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import os.path
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 from cirrus.errors import InputError, NotFound, PipelineError
 from cirrus.store.base import ObjectInfo, ObjectStore
 from cirrus.store.gunzip import MAGIC
+from cirrus.store.s3_address import SCHEME, S3Address
 
 SPLIT_BYTES = 32 << 20
+AT_ONCE = 16
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -61,13 +64,16 @@ class Split:
 
 
 def locate(path: str) -> Location:
-    """Find out where a path of this machine leads; it asks the disk.
+    """Find out where a path of this machine or ``s3://bucket/key`` leads; it asks the disk, but no server.
 
     A path that ends in ``/`` stands for all files below that folder. ``*``, ``?`` and ``[...]`` match within one part
-    of the path, and do not match a leading dot. Symbolic links are followed up to the folder that is searched.
+    of the path, and do not match a leading dot. Symbolic links are followed up to the folder that is searched. On S3
+    the key stands as it is, nothing in it is quoted, and ``[*]`` is a star; region and server are the environment's.
     """
+    if path.startswith(SCHEME):
+        return _locate_on_s3(path)
     if "://" in path:
-        raise PipelineError("data.path", path, "a path of this machine")
+        raise PipelineError("data.path", path, "a path of this machine, or s3://bucket/key")
     if path.endswith("/"):
         return Location(_url(Path(path)), "", False, path)
     if _WILD.search(path) and not os.path.lexists(path):
@@ -84,13 +90,18 @@ async def expand(store: ObjectStore, location: Location) -> tuple[InputObject, .
     found = [info async for info in _found(store, location)]
     if not found:
         raise InputError(location.name, "no such file")
-    objects = []
-    for number, info in enumerate(found):
-        name = location.shown(info.key)
+    for info in found:
         if not info.size:
-            raise InputError(name, "this file is empty")
-        compressed = await store.get(info.key, 0, len(MAGIC)) == MAGIC
-        objects.append(InputObject(number, info.key, name, info.size, info.etag, compressed))
+            raise InputError(location.shown(info.key), "this file is empty")
+    objects: list[InputObject] = []
+    while len(objects) < len(found):  # a few at a time: one after the other takes minutes where the store is far away
+        some = found[len(objects) : len(objects) + AT_ONCE]
+        beginnings = await asyncio.gather(*(store.get(one.key, 0, len(MAGIC)) for one in some), return_exceptions=True)
+        for info, beginning in zip(some, beginnings, strict=True):
+            if isinstance(beginning, BaseException):
+                raise beginning
+            name, compressed = location.shown(info.key), beginning == MAGIC
+            objects.append(InputObject(len(objects), info.key, name, info.size, info.etag, compressed))
     return tuple(objects)
 
 
@@ -117,6 +128,25 @@ async def _found(store: ObjectStore, location: Location) -> AsyncIterator[Object
         async for info in store.list(location.pattern[: _wild_at(location.pattern)]):
             if matches(info.key):
                 yield info
+
+
+def _locate_on_s3(path: str) -> Location:
+    bucket, slash, key = path.removeprefix(SCHEME).partition("/")
+    if not slash:
+        raise PipelineError("data.path", path, "s3://bucket/key, or s3://bucket/ for all objects of the bucket")
+    wild = False
+    if not key or key.endswith("/"):
+        folder, pattern = key.removesuffix("/"), ""
+    elif _WILD.search(key):
+        folder, wild = _fixed_folder(key), True
+        pattern = key.removeprefix(folder).lstrip("/")
+    else:
+        folder, _, pattern = key.rpartition("/")
+    try:
+        address = S3Address(bucket, folder)
+    except PipelineError as error:
+        raise PipelineError("data.path", path, f"s3://bucket/key ({error})") from error
+    return Location(address.resolved(os.environ).url, pattern, wild, path)
 
 
 def _wild_at(pattern: str) -> int:
