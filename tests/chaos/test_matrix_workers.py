@@ -1,6 +1,7 @@
 """Rows of the fault matrix about workers: requests that go astray, workers that hang, are slow, or cannot begin."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -171,11 +172,12 @@ async def test_row_11_a_straggler_is_relieved_by_an_idle_worker(tmp_path: Path) 
 
 async def slowed(pids: list[int]) -> None:
     """Let the first of these processes run for a tenth of the time, until it is gone."""
-    while pids and psutil.pid_exists(pids[0]):
-        os.kill(pids[0], signal.SIGSTOP)
-        await asyncio.sleep(0.18)
-        os.kill(pids[0], signal.SIGCONT)
-        await asyncio.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        while pids and psutil.pid_exists(pids[0]):
+            os.kill(pids[0], signal.SIGSTOP)
+            await asyncio.sleep(0.18)
+            os.kill(pids[0], signal.SIGCONT)
+            await asyncio.sleep(0.02)
 
 
 @asyncio_only
