@@ -66,7 +66,7 @@ class Train:
     workers: int = 2
     shards: int = 1
     seed: int = 0
-    depth: int = 2
+    depth: int = 4
     staleness: int = 64
     evaluate: float = 1.0
     snapshot: float = 10.0

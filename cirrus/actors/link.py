@@ -14,8 +14,10 @@ import numpy as np
 from cirrus.clock import Clock
 from cirrus.core.restarts import Backoff
 from cirrus.errors import Closed, Refused, WireError
-from cirrus.learn.rows import Keys
+from cirrus.learn.rows import Floats, Keys
 from cirrus.wire import frames
+from cirrus.wire.frames import Step
+from cirrus.wire.framing import Framing
 
 BACKOFF = Backoff(first=0.05, factor=2.0, most=5.0)
 PATIENCE = 10.0
@@ -25,6 +27,7 @@ HEARTBEAT = 20.0
 """Seconds of silence after which a shard is asked whether it still lives; it has half as long to answer."""
 
 _HEAD = 128  # bytes of an answer beside its rows, at most
+_BINARY = aiohttp.WSMsgType.BINARY  # Python 3.11 runs code each time that a member is named
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)
 
 
@@ -54,12 +57,17 @@ class Link:
         self._socket = socket
         self._waiting: list[tuple[bytes, int]] = []
         self._replies: Iterator[frames.Reply] = iter(())
+        self._framing = Framing()
 
     def add(self, frame: bytes, answer: int = 0) -> None:
         """Keep a frame, to be answered by about ``answer`` bytes, for the next message; ``WireError`` if too large."""
         if max(len(frame), answer + _HEAD) > frames.MAX_MESSAGE:
             raise WireError(f"a frame of {len(frame)} bytes, {answer} in the answer; make minibatches smaller")
         self._waiting.append((frame, answer + _HEAD))
+
+    def add_step(self, step: int, gradients: tuple[Floats, ...] | None, local: tuple[Keys, ...] | None) -> None:
+        """Keep a step's frame for the next message; ``WireError`` where it, or its answer, is too large."""
+        self.add(self._framing.step(Step(step, self.numbers, gradients, local), self.widths), self.size(local))
 
     def size(self, local: Sequence[Keys] | None) -> int:
         """Bytes of those rows."""
@@ -76,14 +84,18 @@ class Link:
         for message in _messages(waiting):
             await self._socket.send_bytes(message)
 
+    def ready(self) -> frames.Reply | None:
+        """The next reply, if it came in the same message as the last one; ``WireError`` where it is broken."""
+        return next(self._replies, None)
+
     async def next(self) -> frames.Reply:
         """The next reply; ``Closed`` where the connection ends, ``WireError`` where a reply is broken."""
-        reply = next(self._replies, None)
+        reply = self.ready()
         while reply is None:
             message = await self._socket.receive()
-            if message.type is not aiohttp.WSMsgType.BINARY:
+            if message.type is not _BINARY:
                 raise Closed("the shard has closed the connection")
-            self._replies = frames.replies(message.data)
+            self._replies = self._framing.replies(message.data)
             reply = next(self._replies, None)
         return reply
 

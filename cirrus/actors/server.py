@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 
 from cirrus.actors.access import ANYBODY, DRIVER, WATCH, WORK, WORKER, Access, Handler, Route
 from cirrus.actors.listening import watch_peer
@@ -16,16 +17,12 @@ from cirrus.actors.metrics import exposition, resident
 from cirrus.actors.requests import json_body
 from cirrus.actors.shard import Connection, Shard
 from cirrus.actors.snapshots import Snapshots
+from cirrus.actors.step_socket import StepSocket
 from cirrus.actors.values_http import ValueRoutes
 from cirrus.errors import Conflict, OutsideError, StoreError, WireError
-from cirrus.wire import frames
 from cirrus.wire.specs import spec_from_json, spec_to_json
 
 MAX_BODY = 1024 * 1024
-WRITE_SECONDS = 10.0
-CLOSE_SECONDS = 5.0
-BUFFERED = 64 * 1024
-"""Bytes waiting to be sent from which on sending is watched by a deadline."""
 
 
 class Part(Protocol):
@@ -76,7 +73,7 @@ class Server:
         for part in self.parts:
             await part.farewell(stop.reason)
         if stop.save:
-            await self.snapshots.save(self.shard)
+            await self.snapshots.save_last(self.shard, self.access.clock.sleep)
 
     def routes(self) -> list[Route]:
         """Every route of this server and who may use it."""
@@ -168,7 +165,7 @@ class Server:
         return web.json_response({"stopping": True})
 
     async def _steps(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(compress=False, max_msg_size=frames.MAX_MESSAGE, timeout=CLOSE_SECONDS)
+        socket = StepSocket(partial(self.shard.handle, Connection()))
         try:
             await socket.prepare(request)
         except ConnectionError:  # it hung up in the middle of its request
@@ -176,7 +173,7 @@ class Server:
         watch_peer(socket.get_extra_info("socket"))
         self._sockets.add(socket)
         try:
-            await self._answer_steps(request, socket)
+            await socket.serve(request.transport)
         except (WireError, MemoryError, RecursionError):
             self.shard.counters.refused += 1
             await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=b"broken frame")
@@ -185,21 +182,6 @@ class Server:
         finally:
             self._sockets.discard(socket)
         return socket
-
-    async def _answer_steps(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        handle, connection, transport = self.shard.handle, Connection(), request.transport
-        while transport is not None:
-            message = await socket.receive()
-            if message.type is not WSMsgType.BINARY:
-                if message.type in (WSMsgType.TEXT, WSMsgType.ERROR):
-                    raise WireError("only binary messages are understood")
-                return
-            reply = handle(connection, message.data)
-            if len(reply) + transport.get_write_buffer_size() > BUFFERED:
-                async with asyncio.timeout(WRITE_SECONDS):
-                    await socket.send_bytes(reply)
-            else:
-                await socket.send_bytes(reply)
 
 
 @web.middleware

@@ -4,56 +4,46 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import numpy as np
-
+from cirrus.actors.serving import OpenPull, serving
 from cirrus.actors.values import Values
 from cirrus.core.ledger import Ledger, Opened, Verdict
 from cirrus.core.placement import rows_on
 from cirrus.errors import Conflict, WireError
 from cirrus.learn.base import TableSpec
-from cirrus.learn.rows import Floats, Keys
-from cirrus.learn.rules import Local
 from cirrus.learn.tables import Table
 from cirrus.wire import frames
-from cirrus.wire.frames import Answer, Open, Read, Request, Status, Step
+from cirrus.wire.frames import Answer, Open, Read, Status, Step
+from cirrus.wire.framing import Framing
 
 MAX_PULLS = 64
 """Pulls that a connection may have open, that is: steps that it may have in flight."""
 
 MAX_HELD = 64 * 1024 * 1024
-"""Bytes that a shard keeps for the open pulls of one connection, beyond which it opens no more."""
+"""Bytes of rows that a shard keeps for the open pulls of one connection, beyond which it opens no more.
 
-MAX_GRADIENT = 1e6
-"""No honest gradient of a mean loss is larger in magnitude; what is has gone astray and must not reach the weights."""
-
-_SURELY_SANE = MAX_GRADIENT**2  # a sum of squares up to this has no larger gradient in it
+The gradients that came in the same messages may stay as long, which is about as much again.
+"""
 
 MAX_TABLES = 1024
 MAX_TABLE_BYTES = 4 * 1024**3
+
+# Python 3.11 runs code each time that a member of an enumeration is named, which adds up to a tenth of a step.
+_APPLY, _DUPLICATE, _GAP = Verdict.APPLY, Verdict.DUPLICATE, Verdict.GAP
+_APPLIED, _REPEATED, _STALE, _NONE = Status.APPLIED, Status.DUPLICATE, Status.STALE, Status.NONE
 
 LINE = 1 << 32
 """A unit's number divided by this is the line, a stage or trial, that it belongs to; each has a ledger of its own."""
 
 
-class OpenPull(NamedTuple):
-    """Rows that a worker has and whose gradient it owes: tables, local rows in each, their clocks then.
-
-    ``values`` are the rows as they were pulled, where the push makes use of them. ``size``: bytes that all this takes.
-    """
-
-    tables: tuple[int, ...]
-    rows: tuple[Local, ...]
-    clocks: tuple[int, ...]
-    values: tuple[Floats | None, ...]
-    size: int
-
-
 @dataclass(slots=True)
 class Connection:
-    """What a shard remembers of one socket: the unit that is worked on, as which attempt, and the open pulls."""
+    """What a shard remembers of one socket: the unit that is worked on, as which attempt, and the open pulls.
 
+    ``unit`` counts within its line, whose ledger is ``ledger``; ``None``: no unit is open.
+    """
+
+    ledger: Ledger | None = None
     unit: int = -1
     attempt: int = -1
     pulls: deque[OpenPull] = field(default_factory=deque)
@@ -85,6 +75,8 @@ class Shard:
         self.ledgers: dict[int, Ledger] = {}
         self.values = Values()
         self.counters = Counters()
+        self._framing = Framing()
+        self._serving = serving(self.tables)
 
     @property
     def clock(self) -> int:
@@ -129,8 +121,11 @@ class Shard:
         """Do what a message's frames ask for and answer each; ``WireError`` at a bad frame, which does nothing."""
         answers: list[bytes] = []
         room = frames.MAX_MESSAGE
-        for request in frames.requests(message):
-            answer = self._answer(connection, request, room)
+        for request in self._framing.requests(message):
+            if isinstance(request, Step):
+                answer = self._step(connection, request, room)
+            else:
+                answer = self._answer(connection, request, room)
             room -= len(answer)
             answers.append(answer)
         counters = self.counters
@@ -139,127 +134,72 @@ class Shard:
         counters.sent += frames.MAX_MESSAGE - room
         return answers[0] if len(answers) == 1 else b"".join(answers)
 
-    def _answer(self, connection: Connection, request: Request, room: int) -> bytes:
+    def _answer(self, connection: Connection, request: Open | Read, room: int) -> bytes:
         match request:
-            case Step():
-                return self._step(connection, request, room)
             case Open():
                 return self._open(connection, request)
             case Read():
-                return self._read(request, room)
+                return self._serving.read(request.tables, request.keys, room)
 
     def _open(self, connection: Connection, request: Open) -> bytes:
         unit, attempt = request
-        found = self.ledger(unit).open(unit % LINE, attempt)
+        ledger = self.ledger(unit)
+        found = ledger.open(unit % LINE, attempt)
         connection.pulls.clear()
         connection.held = 0
         if isinstance(found, Opened):
-            connection.unit, connection.attempt = unit, attempt
+            connection.ledger, connection.unit, connection.attempt = ledger, unit % LINE, attempt
             return frames.encode_opened(frames.Opened(Status.APPLIED, unit, found.last, attempt))
-        connection.unit = connection.attempt = -1
+        connection.ledger = None
         self.counters.stale += 1
         return frames.encode_opened(frames.Opened(Status.STALE, unit, -1, found.current))
 
-    def _read(self, request: Read, room: int) -> bytes:
-        tables = self._known(request.tables)
-        rows = _checked_rows(tables, request.keys, room)
-        found = tuple([table.read(local) for table, local in zip(tables, rows, strict=True)])
-        return frames.encode_answer(Answer(Status.NONE, 0, tables[0].clock, found), request.tables)
-
     def _step(self, connection: Connection, request: Step, room: int) -> bytes:
         """Check all of a frame, then let the ledger decide, then apply: after the decision nothing can fail."""
-        if connection.unit < 0:
+        ledger, pulls = connection.ledger, connection.pulls
+        if ledger is None:
             raise WireError("a step before a unit was opened")
-        number, numbers, gradients, keys = request
-        tables = self._known(numbers)
-        pull, rows, status, served = None, None, Status.NONE, None
-        if gradients is not None:
-            pull = _checked_push(connection, request, tables)
-        if keys is not None:
-            rows = _checked_rows(tables, keys, room)
-            if len(connection.pulls) >= MAX_PULLS + (pull is not None):
+        pull = None if request.gradients is None else _oldest(connection, request.tables)
+        if request.keys is not None:
+            if len(pulls) >= MAX_PULLS + (pull is not None):
                 raise WireError(f"more than {MAX_PULLS} open pulls")
             if connection.held > MAX_HELD:
                 raise WireError("open pulls of too many rows")
-        if pull is not None and gradients is not None:
-            status = self._push(connection, number, pull, gradients)
-        if rows is not None and status is not Status.STALE:
-            served = _pull(connection, numbers, tables, rows)
-        return frames.encode_answer(Answer(status, number, tables[0].clock, served), numbers)
+        self._serving.check(request, pull, room)
+        status = _NONE if pull is None else self._push(connection, request, pull)
+        if request.keys is None or status is _STALE:
+            return frames.encode_answer(Answer(status, request.step, self.tables[request.tables[0]].clock, None))
+        answer, owed = self._serving.pull(request, status)
+        pulls.append(owed)
+        connection.held += owed.size
+        return answer
 
-    def _known(self, numbers: tuple[int, ...]) -> list[Table]:
-        try:
-            return [self.tables[number] for number in numbers]
-        except IndexError:
-            raise WireError("no table of that number") from None
-
-    def _push(self, connection: Connection, step: int, pull: OpenPull, gradients: tuple[Floats, ...]) -> Status:
-        unit = connection.unit
-        verdict = self.ledger(unit).judge(unit % LINE, connection.attempt, step)
-        if verdict is Verdict.GAP:
+    def _push(self, connection: Connection, request: Step, pull: OpenPull) -> Status:
+        assert connection.ledger is not None
+        assert request.gradients is not None
+        verdict = connection.ledger.judge(connection.unit, connection.attempt, request.step)
+        if verdict is _GAP:
             raise WireError("a step before this one is missing")
         connection.pulls.popleft()
         connection.held -= pull.size
-        if verdict is Verdict.APPLY:
-            self._apply(pull, gradients)
-            return Status.APPLIED
-        if verdict is Verdict.DUPLICATE:
-            self.counters.duplicates += 1
-            return Status.DUPLICATE
-        self.counters.stale += 1
-        return Status.STALE
-
-    def _apply(self, pull: OpenPull, gradients: tuple[Floats, ...]) -> None:
         counters = self.counters
-        for at, table in enumerate(self._known(pull.tables)):
-            staleness = table.clock - pull.clocks[at]
+        if verdict is _APPLY:
+            staleness = self._serving.push(pull, request.gradients)
             counters.staleness = max(counters.staleness, staleness)
-            table.push(pull.rows[at], gradients[at], pull.values[at])
-        counters.applied += 1
+            counters.applied += 1
+            return _APPLIED
+        if verdict is _DUPLICATE:
+            counters.duplicates += 1
+            return _REPEATED
+        counters.stale += 1
+        return _STALE
 
 
-def _pull(
-    connection: Connection, numbers: tuple[int, ...], tables: list[Table], rows: tuple[Local, ...]
-) -> tuple[Floats, ...]:
-    """The rows, whose gradients the worker owes from now on."""
-    served, kept, size = [], [], 0
-    for at, table in enumerate(tables):
-        values = table.pull(rows[at])
-        served.append(values)
-        kept.append(values if table.damps else None)
-        size += rows[at].nbytes + (values.nbytes if table.damps else 0)
-    connection.pulls.append(OpenPull(numbers, rows, tuple([table.clock for table in tables]), tuple(kept), size))
-    connection.held += size
-    return tuple(served)
-
-
-def _checked_push(connection: Connection, request: Step, tables: list[Table]) -> OpenPull:
-    """The oldest open pull, when the gradients fit it and each is finite and of a sane magnitude."""
-    if not connection.pulls or request.gradients is None:
+def _oldest(connection: Connection, tables: tuple[int, ...]) -> OpenPull:
+    """The open pull that a push is for."""
+    if not connection.pulls:
         raise WireError("a push without an open pull")
     pull = connection.pulls[0]
-    if pull.tables != request.tables:
+    if pull.tables != tables:
         raise WireError("a push to other tables than were pulled from")
-    for at, gradient in enumerate(request.gradients):
-        if gradient.shape != (len(pull.rows[at]), tables[at].spec.width):
-            raise WireError("a gradient of another shape than the rows that were pulled")
-        # One dot product shows of nearly all gradients that they are neither infinite nor NaN nor too large.
-        if not float(np.vdot(gradient, gradient)) <= _SURELY_SANE and not np.all(np.abs(gradient) <= MAX_GRADIENT):
-            raise WireError("a gradient that is not finite or too large")
     return pull
-
-
-def _checked_rows(tables: list[Table], keys: tuple[Keys, ...], room: int) -> tuple[Local, ...]:
-    """The rows as indices, when the tables have them, they ascend strictly, and the answer fits in ``room``."""
-    size = 64
-    for table, local in zip(tables, keys, strict=True):
-        count = len(local)
-        size += 8 + 4 * count * table.spec.width
-        if count:
-            if local.item(-1) >= table.rows:
-                raise WireError(f"a row beyond table {table.spec.name!r}")
-            if np.count_nonzero(local[1:] > local[:-1]) != count - 1:
-                raise WireError("rows that do not ascend strictly")
-    if size > room:
-        raise WireError("more rows than fit in an answer")
-    return tuple([local.astype(np.intp) for local in keys])

@@ -34,7 +34,9 @@ from cirrus.core.placement import local_row, shard_of
 from cirrus.errors import Closed, Refused, WireError
 from cirrus.learn.rows import Floats, Keys
 from cirrus.wire import frames
-from cirrus.wire.frames import Answer, Opened, Read, Status, Step
+from cirrus.wire.frames import Answer, Opened, Read, Status
+
+_DUPLICATE, _STALE = Status.DUPLICATE, Status.STALE  # Python 3.11 runs code each time that a member is named
 
 READ_BYTES = 4 * 1024 * 1024
 """Bytes of rows that one frame asks for when a model is read."""
@@ -184,7 +186,7 @@ class StepClient:
         parts = [None] * len(links) if gradients is None else self._parts(gradients)
         for at, link in enumerate(links):
             local = None if wanted is None else wanted.local[at]
-            link.add(frames.encode_step(Step(step, link.numbers, parts[at], local)), link.size(local))
+            link.add_step(step, parts[at], local)
         if wanted is not None:
             self._owed.append(wanted)
         self._sent.append((step, wanted))
@@ -206,26 +208,26 @@ class StepClient:
         if len(self._sent) <= self._unsent:
             await self._send()
         step, wanted = self._sent[0]
-        answers = []
+        rows = []
+        duplicate = stale = False
         for at, link in enumerate(self._connected()):
             reply = await self._next(link)
             if not isinstance(reply, Answer):
                 raise await self._broken("another answer than to a step")
-            answers.append(reply)
-            counts = [] if wanted is None else [len(one) for one in wanted.local[at]]
-            if reply.status is not Status.STALE and counts != [len(one) for one in reply.rows or ()]:
+            status, _, _, found = reply
+            local = () if wanted is None else wanted.local[at]
+            if status is _STALE:
+                stale = True
+            elif [len(one) for one in found or ()] != [len(one) for one in local]:
                 raise await self._broken("an answer to something else")
+            duplicate = duplicate or status is _DUPLICATE
+            rows.append(found or ())
         self._sent.popleft()
-        self._check(step, answers)
+        self.duplicates += duplicate
+        if stale:
+            raise Refused(f"step {step}: a newer attempt works on this unit")
         if wanted is not None:
-            self._ready.append(_joined(wanted, [answer.rows or () for answer in answers]))
-
-    def _check(self, step: int, answers: list[Answer]) -> None:
-        for answer in answers:
-            if answer.status is Status.STALE:
-                raise Refused(f"step {step}: a newer attempt works on this unit")
-        if any(answer.status is Status.DUPLICATE for answer in answers):
-            self.duplicates += 1
+            self._ready.append(_joined(wanted, rows))
 
     async def _settle(self) -> None:
         """Take the answers that nobody waits for any more."""
@@ -258,7 +260,7 @@ class StepClient:
 
     async def _next(self, link: Link) -> frames.Reply:
         try:
-            return await link.next()
+            return link.ready() or await link.next()
         except (WireError, Closed, aiohttp.ClientError, OSError) as error:
             raise await self._broken("a connection to a shard is lost") from error
 

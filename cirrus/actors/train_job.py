@@ -17,8 +17,8 @@ from cirrus.actors.steps import StepClient
 from cirrus.actors.work import TrainWork, kernel_of, read_train_work
 from cirrus.actors.worker import resident
 from cirrus.core.messages import Back, Beat, Done, Lease
-from cirrus.errors import Closed, Refused, RunError
-from cirrus.learn.base import Batch, Kernel
+from cirrus.errors import Closed, Diverged, Refused, RunError
+from cirrus.learn.base import Batch, Gradient, Kernel
 from cirrus.learn.rows import Rows
 from cirrus.learn.schedule import block_order, row_order, steps_in
 from cirrus.store.datasets import DataSet, load
@@ -53,7 +53,7 @@ class TrainJob:
         self._samples = 0
         self._steps = 0
         self._loss = 0.0
-        self._steps_done = 0
+        self._first = -1  # where the shards said last that the unit stands
 
     @classmethod
     async def open(cls, bench: Bench, key: str) -> Self:
@@ -62,7 +62,9 @@ class TrainJob:
         dataset = await load(bench.store, work.dataset)
         kernel = kernel_of(work.train, dataset.features)
         names = [work.table(table.name) for table in kernel.tables()]
-        return cls(bench, work, dataset, await StepClient.connect(dial(bench), names))
+        # Half of the steps in flight go out as one message, while the answers to the other half come in.
+        group = max(1, work.train.depth // 2)
+        return cls(bench, work, dataset, await StepClient.connect(dial(bench), names, group))
 
     def expect(self, lease: Lease) -> None:
         self._blocks.expect(self._block(lease.unit))
@@ -72,7 +74,7 @@ class TrainJob:
         rows = await self._blocks.get(number)
         order = row_order(self._work.train.seed, lease.unit, len(rows))
         rows = rows.take(order)
-        steps, tries = self._steps_done, 0
+        first, tries = -1, 0
         while self._bench.standing.leaving is None:
             try:
                 if await self._learn(lease, rows, self._first_numbers[number]):
@@ -82,8 +84,8 @@ class TrainJob:
             except Closed as error:
                 # The next opening of the unit connects again and says where to go on. A shard that hangs up on the
                 # same step again and again refuses what is pushed: that is for the driver to hear of.
-                tries = tries + 1 if self._steps_done == steps else 1
-                steps = self._steps_done
+                tries = tries + 1 if self._first == first else 1
+                first = self._first
                 if tries == TRIES:
                     raise RunError(f"unit {lease.unit} is refused {TRIES} times in a row: {error}") from error
         return Back(lease.unit, lease.lease)
@@ -100,30 +102,29 @@ class TrainJob:
         """Do all steps of the unit that some shard lacks; False: the worker is to leave before the last."""
         client, train = self._client, self._work.train
         count = steps_in(len(rows), train.minibatch)
-        first = await client.open(self._work.base + lease.unit, lease.lease)
+        first = self._first = await client.open(self._work.base + lease.unit, lease.lease)
         batches = self._kernel.batches(rows, train.minibatch, first, first_number)
         ahead: deque[Batch] = deque()
         for batch in islice(batches, train.depth):
             ahead.append(batch)
             await client.pull(client.ask(batch.keys))
+        later = next(batches, None)
         for step in range(first, count):
             if self._bench.standing.leaving is not None:
                 await client.flush()
                 return False
             batch = ahead.popleft()
             gradient = self._kernel.gradient(batch, await client.rows())
-            if not math.isfinite(gradient.loss):
-                raise RunError(f"the model has diverged: the loss of minibatch {batch.number} is {gradient.loss}")
+            _check(batch, gradient)
             self._samples += len(batch.rows)
             self._steps += 1
-            self._steps_done += 1
             self._loss += gradient.loss
-            later = next(batches, None)
             if later is None:
                 await client.push(step, gradient.tables)
             else:
                 ahead.append(later)
                 await client.push_pull(step, gradient.tables, client.ask(later.keys))
+                later = next(batches, None)  # made while what was sent is under way
         await client.flush()
         return True
 
@@ -134,3 +135,11 @@ class TrainJob:
             self._orders[epoch] = block_order(self._work.train.seed, epoch, blocks).tolist()
             self._orders.pop(epoch - 3, None)
         return self._orders[epoch][position]
+
+
+def _check(batch: Batch, gradient: Gradient) -> None:
+    """``Diverged`` where the model has gone astray: from there on nothing of it is worth anything."""
+    if not math.isfinite(gradient.loss):
+        raise Diverged(f"the loss of minibatch {batch.number} is {gradient.loss}")
+    if not all(math.isfinite(np.vdot(one, one)) for one in gradient.tables):
+        raise Diverged(f"the gradient of minibatch {batch.number} is not finite")

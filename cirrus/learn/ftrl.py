@@ -6,6 +6,7 @@ import numpy as np
 
 from cirrus import optimizers
 from cirrus.learn.base import TableSpec
+from cirrus.learn.memory import zeros
 from cirrus.learn.rows import Floats
 from cirrus.learn.rules import Array, Local, Rule, Shape
 from cirrus.learn.staleness import damping
@@ -23,8 +24,8 @@ class FtrlRule(Rule):
         self.table = table
         self.spec = spec
         self.free = free if table.l1 or table.l2 else None
-        self.z: Floats = np.zeros(shape, np.float32)
-        self.n: Floats = np.zeros(shape, np.float32)
+        self.z: Floats = zeros(shape, np.float32)
+        self.n: Floats = zeros(shape, np.float32)
 
     def arrays(self) -> dict[str, Array]:
         return {"z": self.z, "n": self.n}

@@ -13,6 +13,7 @@ import numpy as np
 from cirrus import optimizers
 from cirrus.learn.base import TableSpec
 from cirrus.learn.ftrl import FtrlRule
+from cirrus.learn.memory import zeros
 from cirrus.learn.rows import Floats
 from cirrus.learn.rules import Array, Local, Rule, Shape, Weighted
 from cirrus.learn.staleness import damping
@@ -53,7 +54,7 @@ class MomentumRule(Weighted):
         super().__init__(shape, buffers=4)
         self.spec = spec
         self.ahead = isinstance(spec, optimizers.Nesterov)
-        self.velocity: Floats = np.zeros(shape, np.float32)
+        self.velocity: Floats = zeros(shape, np.float32)
 
     def arrays(self) -> dict[str, Array]:
         return {"weights": self.weights, "velocity": self.velocity}
@@ -89,7 +90,8 @@ class AdagradRule(Weighted):
     def __init__(self, spec: optimizers.Adagrad, shape: Shape) -> None:
         super().__init__(shape, buffers=3)
         self.rate = spec.rate
-        self.squares: Floats = np.full(shape, spec.initial, np.float32)
+        self.squares: Floats = zeros(shape, np.float32)
+        self.squares += np.float32(spec.initial)
 
     def arrays(self) -> dict[str, Array]:
         return {"weights": self.weights, "squares": self.squares}
@@ -125,9 +127,9 @@ class AdamRule(Weighted):
     def __init__(self, spec: optimizers.Adam, shape: Shape) -> None:
         super().__init__(shape, buffers=4)
         self.spec = spec
-        self.first: Floats = np.zeros(shape, np.float32)
-        self.second: Floats = np.zeros(shape, np.float32)
-        self.count = np.zeros(shape[0], np.int32)
+        self.first: Floats = zeros(shape, np.float32)
+        self.second: Floats = zeros(shape, np.float32)
+        self.count = zeros(shape[:1], np.int32)
 
     def arrays(self) -> dict[str, Array]:
         return {"weights": self.weights, "first": self.first, "second": self.second, "count": self.count}

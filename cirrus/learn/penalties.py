@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from cirrus.learn.memory import zeros
 from cirrus.learn.rows import Floats
 from cirrus.learn.rules import Local, Weighted
 
@@ -30,7 +31,7 @@ class Penalty:
         self._l2 = l2
         self._l1 = l1
         self._free = free
-        self.touched = np.zeros(rule.shape[0], np.int32)
+        self.touched = zeros(rule.shape[:1], np.int32)
 
     def settle(self, local: Local) -> Floats:
         """Write what those rows' weights have become by now, and return it as a new array."""

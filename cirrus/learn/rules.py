@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from cirrus.learn.memory import zeros
 from cirrus.learn.rows import Floats
 
 Local = NDArray[np.intp] | NDArray[np.uint32]
@@ -58,7 +59,7 @@ class Weighted(Rule):
 
     def __init__(self, shape: Shape, buffers: int) -> None:
         super().__init__(shape, buffers)
-        self.weights: Floats = np.zeros(shape, np.float32)
+        self.weights: Floats = zeros(shape, np.float32)
 
     def values(self, local: Local) -> Floats:
         return self.weights.take(local, axis=0, mode="clip")

@@ -26,6 +26,7 @@ class Table:
 
     ``local`` below is intp (or uint32, see ``local``), strictly ascending, within the part; values and gradients are
     contiguous float32 of shape (len(local), width). Nothing of that is checked here: the border has done so.
+    ``part`` is the compiled code that does the work here, if any does.
     """
 
     def __init__(self, spec: TableSpec, shard: int, shards: int) -> None:
@@ -38,7 +39,7 @@ class Table:
         if (spec.l2 or spec.l1) and isinstance(self._rule, Weighted):  # the others know their penalties themselves
             self._penalty = Penalty(self._rule, spec.l2, spec.l1, here)
         touched = None if self._penalty is None else self._penalty.touched
-        self._part = part_of(self._rule, spec, here, touched)
+        self.part = part_of(self._rule, spec, here, touched)
 
     @property
     def clock(self) -> int:
@@ -62,13 +63,13 @@ class Table:
 
     def local(self, keys: Keys) -> Local:
         """Row numbers as they came in the type that is fastest here: numpy likes intp, compiled loops take uint32."""
-        return keys.astype(np.intp) if self._part is None else keys
+        return keys.astype(np.intp) if self.part is None else keys
 
     def pull(self, local: Local, out: Floats | None = None) -> Floats:
         """The current values, in ``out`` or a new array; what these rows owe in penalties is written."""
         out = self._room(local) if out is None else out
-        if self._part is not None:
-            self._part.pull(local, out, self._rule.clock)
+        if self.part is not None:
+            self.part.pull(local, out, self._rule.clock)
         else:
             values = self._rule.values(local) if self._penalty is None else self._penalty.settle(local)
             out[...] = values.reshape(out.shape)
@@ -81,8 +82,8 @@ class Table:
         it other steps have done in between (``cirrus.learn.staleness``). ``None`` applies it in full.
         """
         seen = pulled if self.damps else None
-        if self._part is not None:
-            self._part.push(local, gradient, seen, self._rule.clock)
+        if self.part is not None:
+            self.part.push(local, gradient, seen, self._rule.clock)
         else:
             self._push(local, gradient, seen)
         self._rule.clock += 1
@@ -101,8 +102,8 @@ class Table:
     def read(self, local: Local, out: Floats | None = None) -> Floats:
         """The same values as ``pull``, without writing anything to the table."""
         out = self._room(local) if out is None else out
-        if self._part is not None:
-            self._part.read(local, out, self._rule.clock)
+        if self.part is not None:
+            self.part.read(local, out, self._rule.clock)
         else:
             values = self._rule.values(local) if self._penalty is None else self._penalty.settled(local)
             out[...] = values.reshape(out.shape)

@@ -8,14 +8,16 @@ environment says ``CIRRUS_NATIVE=0``, which is asked when a table or the kernel 
 from __future__ import annotations
 
 import os
+from enum import IntEnum
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from numpy.typing import NDArray
 
 SWITCH = "CIRRUS_NATIVE"
 
 Array = NDArray[Any]
+F = TypeVar("F")
 
 
 class Part(Protocol):
@@ -32,6 +34,26 @@ class Part(Protocol):
     def push(self, local: Array, gradient: Array, pulled: Array | None, clock: int, /) -> None:
         """Apply a gradient, damped by what has moved since the pull where that is given."""
         ...
+
+    def fit(self, gradient: Array | None, owed: int, keys: Array | None, most: float, room: int, /) -> int:
+        """What is wrong with a step's spans: a name of ``Misfit``, or 0.
+
+        ``owed``: for how many rows the gradient is; ``most``: its largest allowed magnitude; ``room``: for the answer.
+        """
+        ...
+
+    def answer(self, keys: Array, table: int, status: int, step: int, clock: int, /) -> tuple[bytes, Array]:
+        """A ROWS frame with those rows, pulled, and a span of them in it."""
+        ...
+
+
+class Misfit(IntEnum):
+    """What may be wrong with a step for a table."""
+
+    SHAPE = 1
+    INSANE = 2
+    DISORDER = 3
+    TOO_MANY = 4
 
 
 class Marks(Protocol):
@@ -81,6 +103,21 @@ class Kernels(Protocol):
         /,
     ) -> int:
         """Copy a sparse matrix's lines in that order; says how many values they have."""
+        ...
+
+    def read_step(self, kind: type[F], message: bytes, begin: int, /) -> tuple[int, F] | None:
+        """The end of a STEP frame about one table, and its fields as that named tuple; ``None`` for all else.
+
+        Its gradients and keys are spans: lists in the message, which are good for compiled loops only.
+        """
+        ...
+
+    def write_step(self, step: int, table: int, width: int, gradient: Array | None, keys: Array | None, /) -> bytes:
+        """A STEP frame about one table."""
+        ...
+
+    def read_answer(self, message: bytes, begin: int, /) -> tuple[int, int, int, int, int, int, int] | None:
+        """Of a ROWS frame about one table: end, status, step, clock, rows, width, where these begin."""
         ...
 
 

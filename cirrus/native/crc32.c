@@ -2,31 +2,15 @@
    Polynomials Using PCLMULQDQ Instruction", Intel, 2009. The constants are those for the reflected polynomial. */
 #include "native.h"
 
+#define SLICES 8
+
+static uint32_t table[SLICES][256]; /* what a byte does that has so many behind it */
+static int folds;
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
 #define FOLDED 64 /* bytes from which on folding is possible */
-
-static uint32_t table[256];
-
-int has_crc32(void)
-{
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t value = byte;
-        for (int bit = 0; bit < 8; bit++)
-            value = value & 1 ? value >> 1 ^ 0xEDB88320u : value >> 1;
-        table[byte] = value;
-    }
-    return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
-}
-
-static uint32_t bytewise(const uint8_t *bytes, size_t length, uint32_t value)
-{
-    for (size_t at = 0; at < length; at++)
-        value = value >> 8 ^ table[(value ^ bytes[at]) & 0xFF];
-    return value;
-}
-
 #define TARGET __attribute__((target("pclmul,sse4.1")))
 
 TARGET static inline __m128i load(const uint8_t *bytes)
@@ -69,30 +53,63 @@ TARGET static uint32_t folded(const uint8_t *bytes, size_t length, uint32_t valu
     return (uint32_t)_mm_extract_epi32(_mm_xor_si128(a, b), 1);
 }
 
-static uint32_t sum(const uint8_t *bytes, size_t length, uint32_t value)
+static int can_fold(void)
 {
-    size_t most = length & ~(size_t)15;
-    value = ~value;
-    if (most < FOLDED)
-        return ~bytewise(bytes, length, value);
-    value = folded(bytes, most, value);
-    return ~bytewise(bytes + most, length - most, value);
+    return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 }
 
 #else
 
-int has_crc32(void)
+#define FOLDED 0
+
+static int can_fold(void)
 {
     return 0;
 }
 
-static uint32_t sum(const uint8_t *bytes, size_t length, uint32_t value)
+static uint32_t folded(const uint8_t *bytes, size_t length, uint32_t value)
 {
     (void)bytes, (void)length;
     return value;
 }
 
 #endif
+
+void prepare_crc32(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t value = byte;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xEDB88320u : value >> 1;
+        table[0][byte] = value;
+    }
+    for (int slice = 1; slice < SLICES; slice++)
+        for (int byte = 0; byte < 256; byte++)
+            table[slice][byte] = table[slice - 1][byte] >> 8 ^ table[0][table[slice - 1][byte] & 0xFF];
+    folds = can_fold();
+}
+
+static uint32_t sliced(const uint8_t *bytes, size_t length, uint32_t value)
+{
+    for (; length >= SLICES; bytes += SLICES, length -= SLICES) {
+        uint32_t next = 0;
+        for (int at = 0; at < SLICES; at++)
+            next ^= table[SLICES - 1 - at][bytes[at] ^ (at < 4 ? value >> 8 * at & 0xFF : 0)];
+        value = next;
+    }
+    for (; length; bytes++, length--)
+        value = value >> 8 ^ table[0][(value ^ *bytes) & 0xFF];
+    return value;
+}
+
+uint32_t crc32_of(const uint8_t *bytes, size_t length, uint32_t value)
+{
+    size_t most = folds && length >= FOLDED ? length & ~(size_t)15 : 0;
+    value = ~value;
+    if (most)
+        value = folded(bytes, most, value);
+    return ~sliced(bytes + most, length - most, value);
+}
 
 /* crc32(buffer, value=0) -> int */
 PyObject *checksum(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -101,10 +118,10 @@ PyObject *checksum(PyObject *self, PyObject *const *args, Py_ssize_t count)
     (void)self;
     if (count != 1 && !counted(count, 2))
         return NULL;
-    unsigned long value = count == 2 ? PyLong_AsUnsignedLong(args[1]) : 0;
-    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &view, READ) < 0)
+    uint64_t value = count == 2 ? whole(args[1], UINT32_MAX) : 0;
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0)
         return NULL;
-    value = sum(view.buf, (size_t)view.len, (uint32_t)value);
+    uint32_t sum = crc32_of(view.buf, (size_t)view.len, (uint32_t)value);
     PyBuffer_Release(&view);
-    return PyLong_FromUnsignedLong(value);
+    return PyLong_FromUnsignedLong(sum);
 }

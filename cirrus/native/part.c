@@ -9,7 +9,7 @@
 typedef struct {
     PyObject_HEAD
     Table table;
-    Py_buffer held[ARRAYS];
+    View held[ARRAYS];
     int holds;
     float *scratch; /* three lists of `room` numbers */
     size_t room;
@@ -18,25 +18,23 @@ typedef struct {
 static void free_part(PyObject *self)
 {
     Part *part = (Part *)self;
-    PyTypeObject *type = Py_TYPE(self);
     while (part->holds)
-        PyBuffer_Release(&part->held[--part->holds]);
+        leave(&part->held[--part->holds]);
     PyMem_Free(part->scratch);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
+    PyMem_Free(part->table.known);
+    release_object(self);
 }
 
 /* Hold the memory of an array with `width` numbers of 4 bytes for each row; NULL with an exception. */
-static Py_buffer *hold(Part *part, PyObject *array, size_t width)
+static View *hold(Part *part, PyObject *array, size_t width)
 {
-    Py_buffer *view = &part->held[part->holds];
-    if (take_buffer(array, view, 4, WRITE) < 0)
+    View *view = &part->held[part->holds];
+    if (take(array, view, 4, WRITING) < 0)
         return NULL;
     part->holds++;
     if (part->holds == 1)
-        part->table.limit = items(view) / width;
-    if (items(view) == part->table.limit * width)
+        part->table.limit = view->count / width;
+    if (view->count == part->table.limit * width)
         return view;
     PyErr_SetString(PyExc_ValueError, "arrays of different numbers of rows");
     return NULL;
@@ -53,14 +51,14 @@ static int hold_all(Part *part, PyObject *arrays, PyObject *touched)
     for (Py_ssize_t at = 0; at < count; at++)
         if (!hold(part, PyTuple_GetItem(arrays, at), at < 3 ? part->table.width : 1))
             return -1;
-    part->table.weights = part->held[0].buf;
-    part->table.state[0] = part->held[1].buf;
-    part->table.state[1] = part->held[2].buf;
-    part->table.count = part->held[3].buf;
+    part->table.weights = part->held[0].start;
+    part->table.state[0] = part->held[1].start;
+    part->table.state[1] = part->held[2].start;
+    part->table.count = part->held[3].start;
     if (touched == Py_None)
         return 0;
-    Py_buffer *view = hold(part, touched, 1);
-    part->table.touched = view ? view->buf : NULL;
+    View *view = hold(part, touched, 1);
+    part->table.touched = view ? view->start : NULL;
     return view ? 0 : -1;
 }
 
@@ -106,15 +104,23 @@ static PyObject *new_part(PyTypeObject *type, PyObject *args, PyObject *keywords
     part->table.kind = kind;
     part->table.width = (size_t)width;
     settings_of(&part->table, given);
+    if (kind == ADAM) {
+        part->table.known = PyMem_Calloc(2, sizeof(*part->table.known));
+        if (!part->table.known) {
+            Py_DECREF(self);
+            return PyErr_NoMemory();
+        }
+        know(&part->table);
+    }
     if (hold_all(part, arrays, touched) == 0)
         return self;
     Py_DECREF(self);
     return NULL;
 }
 
-static int in_range(const Table *table, const Rows *rows, const Py_buffer *list)
+static int in_range(const Table *table, const Rows *rows, const View *list)
 {
-    if (items(list) != rows->count * table->width) {
+    if (list->count != rows->count * table->width) {
         PyErr_SetString(PyExc_ValueError, "a list of another shape than its rows");
         return 0;
     }
@@ -128,27 +134,27 @@ static int in_range(const Table *table, const Rows *rows, const Py_buffer *list)
 static PyObject *fill(PyObject *self, PyObject *const *args, Py_ssize_t count, int pays)
 {
     Table *table = &((Part *)self)->table;
-    Py_buffer local, list;
+    View local, list;
     Rows rows;
     if (!counted(count, 3))
         return NULL;
     long long clock = PyLong_AsLongLong(args[2]);
     if ((clock == -1 && PyErr_Occurred()) || take_rows(args[0], &local, &rows) < 0)
         return NULL;
-    if (take_buffer(args[1], &list, 4, WRITE) < 0) {
-        PyBuffer_Release(&local);
+    if (take(args[1], &list, 4, WRITING) < 0) {
+        leave(&local);
         return NULL;
     }
     int good = in_range(table, &rows, &list);
     if (good) {
-        values(table, &rows, 0, rows.count, clock, list.buf);
+        values(table, &rows, 0, rows.count, clock, list.start);
         if (pays && table->touched) {
-            store(table, table->weights, &rows, 0, rows.count, list.buf);
+            store(table, table->weights, &rows, 0, rows.count, list.start);
             paid(table, &rows, 0, rows.count, clock);
         }
     }
-    PyBuffer_Release(&list);
-    PyBuffer_Release(&local);
+    leave(&list);
+    leave(&local);
     return good ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -160,6 +166,81 @@ static PyObject *pull_rows(PyObject *self, PyObject *const *args, Py_ssize_t cou
 static PyObject *read_rows(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     return fill(self, args, count, 0);
+}
+
+enum { FITS, SHAPE, INSANE, DISORDER, TOO_MANY };
+
+/* fit(gradient or None, rows it is for, keys or None, most, room) -> 0, or what is wrong with a step for this part */
+static PyObject *fit(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Table *table = &((Part *)self)->table;
+    View gradient, keys;
+    if (!counted(count, 5))
+        return NULL;
+    uint64_t owed = whole(args[1], UINT32_MAX), room = whole(args[4], UINT32_MAX);
+    float most = (float)PyFloat_AsDouble(args[3]);
+    if (PyErr_Occurred() || take_or_none(args[0], &gradient, 4, READING) < 0)
+        return NULL;
+    if (take_or_none(args[2], &keys, 4, READING) < 0) {
+        leave(&gradient);
+        return NULL;
+    }
+    int wrong = FITS;
+    if (gradient.start && !is_matrix(args[0], owed, table->width))
+        wrong = SHAPE;
+    else if (gradient.start && !is_sane(&gradient, most))
+        wrong = INSANE;
+    else if (keys.start && !is_ascending(&keys, table->limit))
+        wrong = DISORDER;
+    else if (keys.start && ROWS_HEAD + 32 + 4 * keys.count * table->width > room)
+        wrong = TOO_MANY;
+    leave(&keys);
+    leave(&gradient);
+    return PyLong_FromLong(wrong);
+}
+
+static PyObject *answered(Table *table, const Rows *rows, const uint64_t *fields)
+{
+    uint64_t number = fields[0], status = fields[1], step = fields[2], clock = fields[3];
+    uint8_t *frame;
+    size_t length;
+    PyObject *message = new_answer(number, table->width, rows->count, &frame, &length);
+    if (!message)
+        return NULL;
+    float *list = (float *)(frame + ROWS_HEAD);
+    values(table, rows, 0, rows->count, (int64_t)clock, list);
+    if (table->touched) {
+        store(table, table->weights, rows, 0, rows->count, list);
+        paid(table, rows, 0, rows->count, (int64_t)clock);
+    }
+    seal(frame, length, status, step, clock);
+    PyObject *span = new_span(message, list, rows->count, table->width, "f", READING);
+    PyObject *both = span ? PyTuple_Pack(2, message, span) : NULL;
+    Py_XDECREF(span);
+    Py_DECREF(message);
+    return both;
+}
+
+/* answer(keys, table, status, step, clock) -> (a ROWS frame with the rows, and these as a span) */
+static PyObject *answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Table *table = &((Part *)self)->table;
+    View local;
+    Rows rows;
+    if (!counted(count, 5))
+        return NULL;
+    uint64_t fields[] = {
+        whole(args[1], 0xFFFF), whole(args[2], LAST_STATUS), whole(args[3], MOST_STEP), whole(args[4], INT64_MAX),
+    };
+    if (PyErr_Occurred() || take_rows(args[0], &local, &rows) < 0)
+        return NULL;
+    PyObject *both = NULL;
+    if (!rows.count || largest_row(&rows) < table->limit)
+        both = answered(table, &rows, fields);
+    else
+        PyErr_SetString(PyExc_IndexError, "a row beyond the table");
+    leave(&local);
+    return both;
 }
 
 static int scratch_for(Part *part, size_t wanted, Push *push)
@@ -180,13 +261,13 @@ static int scratch_for(Part *part, size_t wanted, Push *push)
     return 1;
 }
 
-/* The buffers of a push are here: check that they fit each other, and apply it. */
-static int pushed(Part *part, const Rows *rows, const Py_buffer *gradient, const Py_buffer *then, int64_t clock)
+/* The lists of a push are here: check that they fit each other, and apply it. */
+static int pushed(Part *part, const Rows *rows, const View *gradient, const View *then, int64_t clock)
 {
-    Push push = {.gradient = gradient->buf, .pulled = then ? then->buf : NULL};
-    if (!in_range(&part->table, rows, gradient) || (then && !in_range(&part->table, rows, then)))
+    Push push = {.gradient = gradient->start, .pulled = then->start};
+    if (!in_range(&part->table, rows, gradient) || (then->start && !in_range(&part->table, rows, then)))
         return 0;
-    if (!scratch_for(part, items(gradient), &push))
+    if (!scratch_for(part, gradient->count, &push))
         return 0;
     apply(&part->table, rows, clock, &push);
     return 1;
@@ -194,7 +275,7 @@ static int pushed(Part *part, const Rows *rows, const Py_buffer *gradient, const
 
 static PyObject *push_rows(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    Py_buffer local, gradient, then;
+    View local, gradient, then;
     Rows rows;
     int good = 0;
     if (!counted(count, 4))
@@ -202,24 +283,22 @@ static PyObject *push_rows(PyObject *self, PyObject *const *args, Py_ssize_t cou
     long long clock = PyLong_AsLongLong(args[3]);
     if ((clock == -1 && PyErr_Occurred()) || take_rows(args[0], &local, &rows) < 0)
         return NULL;
-    if (take_buffer(args[1], &gradient, 4, READ) == 0) {
-        if (args[2] == Py_None) {
-            good = pushed((Part *)self, &rows, &gradient, NULL, clock);
-        } else if (take_buffer(args[2], &then, 4, READ) == 0) {
+    if (take(args[1], &gradient, 4, READING) == 0) {
+        if (take_or_none(args[2], &then, 4, READING) == 0) {
             good = pushed((Part *)self, &rows, &gradient, &then, clock);
-            PyBuffer_Release(&then);
+            leave(&then);
         }
-        PyBuffer_Release(&gradient);
+        leave(&gradient);
     }
-    PyBuffer_Release(&local);
+    leave(&local);
     return good ? Py_NewRef(Py_None) : NULL;
 }
-
-#define METHOD(name, function, text) {name, (PyCFunction)(void (*)(void))function, METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
     METHOD("pull", pull_rows, "Write the rows' values to a list, after settling what they owe in penalties."),
     METHOD("read", read_rows, "Write the rows' values to a list, and nothing else."),
+    METHOD("fit", fit, "What is wrong with a step for this part: 0 for nothing."),
+    METHOD("answer", answer, "Pull rows into a frame."),
     METHOD("push", push_rows, "Apply a gradient, damped by what has moved since the pull where that is given."),
     {NULL, NULL, 0, NULL},
 };

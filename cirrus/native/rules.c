@@ -34,10 +34,19 @@ static float damping(const Push *push)
 }
 
 /* 1 - beta ** times, to full precision also where beta is next to 1; below -18 nothing is left of the power. */
-static float bias(float log_beta, int32_t times)
+static float bias(const Table *table, int which, int32_t times)
 {
-    float exponent = (float)times * log_beta;
+    if (times < KNOWN)
+        return table->known[which][times];
+    float exponent = (float)times * table->log_beta[which];
     return exponent < -18.0f ? 1.0f : -expm1f(exponent);
+}
+
+void know(Table *table)
+{
+    for (int which = 0; which < 2; which++)
+        for (int32_t times = 0; times < KNOWN; times++)
+            table->known[which][times] = times ? -expm1f((float)times * table->log_beta[which]) : 0.0f;
 }
 
 static void step_by(Push *push, size_t from, size_t to, float rate)
@@ -75,7 +84,7 @@ static void prepare_adam(Table *table, const Rows *rows, Push *push, size_t from
         root[at] = root[at] * beta + g[at] * g[at] * rest;
     store(table, table->state[1], rows, from, to, root);
     for (size_t at = from; at < to; at++) {
-        float corrected = bias(table->log_beta[1], ++table->count[row(rows, at)]);
+        float corrected = bias(table, 1, ++table->count[row(rows, at)]);
         for (size_t column = at * width; column < (at + 1) * width; column++)
             root[column] = sqrtf(root[column] / corrected) + table->epsilon;
     }
@@ -148,7 +157,7 @@ static void finish_adam(Table *table, const Rows *rows, Push *push, size_t from,
         first[at] = first[at] * beta + push->gradient[at] * rest;
     store(table, table->state[0], rows, from, to, first);
     for (size_t at = from; at < to; at++) {
-        float corrected = bias(table->log_beta[0], table->count[row(rows, at)]);
+        float corrected = bias(table, 0, table->count[row(rows, at)]);
         for (size_t column = at * width; column < (at + 1) * width; column++)
             push->weights[column] -= first[column] / push->more[column] / corrected * rate;
     }

@@ -6,6 +6,8 @@
 
 enum { SGD, MOMENTUM, NESTEROV, ADAGRAD, ADAM, FTRL, KINDS };
 
+#define KNOWN 2048
+
 /* A shard's part of a table. What `state` means depends on the rule; the weights of FTRL follow from its state. */
 typedef struct {
     int kind;
@@ -18,6 +20,7 @@ typedef struct {
     float rest[2];    /* 1 - beta */
     float log_beta[2];
     float epsilon;
+    float (*known)[KNOWN]; /* Adam's two corrections for rows of up to so many updates */
     double l2, l1;
     float decay;      /* logarithm of what one step's L2 penalty leaves, where all weights have one rate */
     float *weights;   /* z, for FTRL */
@@ -34,6 +37,9 @@ typedef struct {
     double along, own;
     float scale;
 } Push;
+
+/* Work out Adam's corrections. */
+void know(Table *table);
 
 /* Write the current values of rows `from` up to `to` of the list to `out`, which begins with the list. */
 void values(const Table *table, const Rows *rows, size_t from, size_t to, int64_t clock, float *out);

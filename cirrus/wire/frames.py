@@ -23,9 +23,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -49,6 +49,7 @@ _STEP_ONE = struct.Struct("<IHHIHHII")  # a STEP from its step on, and its first
 _SECTION = struct.Struct("<HHII")
 _OPENED = struct.Struct("<IHBBIiIQ")
 _ROWS = struct.Struct("<IHBBIQHHI")
+_ANSWERED = struct.Struct("<IQH")  # of a ROWS frame from its step on: what is known last
 _TABLE = struct.Struct("<HHI")
 _SUM = struct.Struct("<I")
 _FLOAT = np.dtype("<f4")
@@ -115,6 +116,10 @@ Request = Open | Step | Read
 Reply = Opened | Answer
 Part = bytes | memoryview
 
+F = TypeVar("F")
+Quick = Callable[[bytes, int], tuple[int, F] | None]
+"""Reads the frame that begins there, and says where it ends; ``None``: it is broken, or not one that this knows."""
+
 _STATUS = tuple(Status)
 
 
@@ -169,17 +174,28 @@ def _encode_sections(
 def encode_answer(answer: Answer, tables: Sequence[int] = ()) -> bytes:
     """The frame of an ``Answer`` about those tables."""
     rows = answer.rows or ()
-    parts: list[Part] = [b""]
-    size = 32 + 8 * len(rows)
-    for at, one in enumerate(rows):
-        parts.append(_TABLE.pack(tables[at], one.shape[1], one.shape[0]))
-        size += 4 * one.size
-    parts += [np.ascontiguousarray(one, _FLOAT).data for one in rows]
-    padding = _ZEROS[size & 7]
-    head = (answer.step, answer.clock, answer.status, len(rows), 0)
-    parts[0] = _ROWS.pack(size + len(padding), MAGIC, VERSION, ROWS, *head)
-    parts.append(padding)
-    return _sealed(parts)
+    message, places = blank_answer(tables[: len(rows)], [(len(one), one.shape[1]) for one in rows])
+    for place, one in zip(places, rows, strict=True):
+        place[...] = one
+    return seal_answer(message, answer.status, answer.step, answer.clock)
+
+
+def blank_answer(tables: Sequence[int], shapes: Sequence[tuple[int, int]]) -> tuple[bytearray, tuple[Floats, ...]]:
+    """The frame of an ``Answer`` without what ``seal_answer`` adds, and arrays in it for the rows to be written to."""
+    at = 32 + 8 * len(tables)
+    message = bytearray((at + sum([4 * rows * width for rows, width in shapes]) + 7) & ~7)
+    _ROWS.pack_into(message, 4, len(message), MAGIC, VERSION, ROWS, 0, 0, 0, len(tables), 0)
+    for number, (rows, width) in enumerate(shapes):
+        _TABLE.pack_into(message, 32 + 8 * number, tables[number], width, rows)
+    places, _ = _floats(message, at, shapes)
+    return message, places
+
+
+def seal_answer(message: bytearray, status: Status, step: int, clock: int) -> bytes:
+    """The frame of an ``Answer`` whose rows are written."""
+    _ANSWERED.pack_into(message, 12, step, clock, status)
+    _SUM.pack_into(message, 0, zlib.crc32(memoryview(message)[4:]))
+    return bytes(message)
 
 
 def _sealed(parts: list[Part]) -> bytes:
@@ -189,47 +205,51 @@ def _sealed(parts: list[Part]) -> bytes:
     return b"".join((_SUM.pack(total), *parts))
 
 
-def requests(message: bytes) -> Iterator[Request]:
+def requests(message: bytes, quick: Quick[Request] | None = None) -> Iterator[Request]:
     """The frames of a worker's message, each checked when its turn comes: ``WireError`` at the first bad one."""
-    begin, total = 0, _checked_total(message)
-    for _ in range(MAX_FRAMES):
-        kind, end = _check_frame(message, begin, total)
-        if kind == STEP:
-            yield _decode_step(message, begin, end)
-        elif kind == OPEN:
-            yield _decode_open(message, begin, end)
-        elif kind == READ:
-            yield _decode_read(message, begin, end)
-        else:
-            raise WireError(f"unknown kind of request: {kind}")
-        if end == total:
-            return
-        begin = end
-    raise WireError(f"more than {MAX_FRAMES} frames in a message")
+    return _each(message, quick, _request)
 
 
-def replies(message: bytes) -> Iterator[Reply]:
+def replies(message: bytes, quick: Quick[Reply] | None = None) -> Iterator[Reply]:
     """The frames of a shard's message, each checked when its turn comes: ``WireError`` at the first bad one."""
-    begin, total = 0, _checked_total(message)
-    for _ in range(MAX_FRAMES):
-        kind, end = _check_frame(message, begin, total)
-        if kind == ROWS:
-            yield _decode_answer(message, begin, end)
-        elif kind == OPENED:
-            yield _decode_opened(message, begin, end)
-        else:
-            raise WireError(f"unknown kind of reply: {kind}")
-        if end == total:
-            return
-        begin = end
-    raise WireError(f"more than {MAX_FRAMES} frames in a message")
+    return _each(message, quick, _reply)
 
 
-def _checked_total(message: bytes) -> int:
-    total = len(message)
+def _each(message: bytes, quick: Quick[F] | None, slow: Callable[[bytes, int, int, int], F]) -> Iterator[F]:
+    """Each frame of a message, read by ``quick`` where that can."""
+    begin, total = 0, len(message)
     if not 16 <= total <= MAX_MESSAGE:
         raise WireError(f"a message of {total} bytes")
-    return total
+    for _ in range(MAX_FRAMES):
+        found = None if quick is None else quick(message, begin)
+        if found is None:
+            kind, end = _check_frame(message, begin, total)
+            yield slow(message, begin, end, kind)
+        else:
+            end, frame = found
+            yield frame
+        if end == total:
+            return
+        begin = end
+    raise WireError(f"more than {MAX_FRAMES} frames in a message")
+
+
+def _request(message: bytes, begin: int, end: int, kind: int) -> Request:
+    if kind == STEP:
+        return _decode_step(message, begin, end)
+    if kind == OPEN:
+        return _decode_open(message, begin, end)
+    if kind == READ:
+        return _decode_read(message, begin, end)
+    raise WireError(f"unknown kind of request: {kind}")
+
+
+def _reply(message: bytes, begin: int, end: int, kind: int) -> Reply:
+    if kind == ROWS:
+        return _decode_answer(message, begin, end)
+    if kind == OPENED:
+        return _decode_opened(message, begin, end)
+    raise WireError(f"unknown kind of reply: {kind}")
 
 
 def _check_frame(message: bytes, begin: int, total: int) -> tuple[int, int]:
@@ -313,7 +333,7 @@ def _check_sizes(heads: list[list[int]], flags: int, room: int) -> None:
         raise WireError("a STEP frame's counts do not fit its length")
 
 
-def _floats(message: bytes, at: int, shapes: list[tuple[int, int]]) -> tuple[tuple[Floats, ...], int]:
+def _floats(message: bytes | bytearray, at: int, shapes: Sequence[tuple[int, int]]) -> tuple[tuple[Floats, ...], int]:
     """The float32 matrices of those shapes that begin at ``at``, and where they end."""
     found = []
     for rows, width in shapes:

@@ -18,6 +18,8 @@ from cirrus.wire import frames
 from cirrus.wire.frames import Read, Status, Step
 from tests.actors.shards import WEIGHTS, Cluster, bearer, cluster
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 
 @pytest.fixture
 async def one() -> AsyncIterator[Cluster]:
@@ -219,7 +221,7 @@ async def test_exhaustion_closes_one_connection(
 ) -> None:
     """A table whose gather runs out of memory, as one does under a tight limit of the address space."""
 
-    def exhausted(_local: object) -> None:
+    def exhausted(*_given: object) -> None:
         raise error
 
     socket = await socket_to(one)

@@ -17,6 +17,8 @@ from cirrus.optimizers import SGD
 from cirrus.wire import frames
 from cirrus.wire.frames import Answer, Opened, Read, Status, Step
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 WEIGHTS = TableSpec("weights", rows=100, width=1, optimizer=SGD(rate=1.0))
 FACTORS = TableSpec("factors", rows=10, width=3, optimizer=SGD(rate=1.0))
 

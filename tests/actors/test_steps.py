@@ -18,6 +18,8 @@ from cirrus.optimizers import SGD
 from cirrus.wire import frames
 from tests.actors.shards import CLOCK, WEIGHTS, cluster
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 STEPS = 20
 
 

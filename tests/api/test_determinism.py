@@ -48,9 +48,9 @@ Weights = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Weights, Weights]]:
+def twice(loops: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Weights, Weights]]:
     """For one shard and for two, the weights by stage of two runs of the same pipeline, side by side."""
-    folder = tmp_path_factory.mktemp("determinism")
+    folder = tmp_path_factory.mktemp(f"determinism-{loops}")
     data = folder / "clicks.tsv"
     criteo_like(data, rows=4000, seed=3)
     prepare = Prepare(steps=(Bucket(), Hash(bits=12)), test=every(5, at=4), workers=1, block=512)
