@@ -1,6 +1,6 @@
 """Do the optimisers' defaults learn? Test loss of each with 1, 4 and 8 local workers, as a Markdown table.
 
-    python benchmarks/optimizers.py [rows] [criteo.tsv.gz]
+    python -m benchmarks.optimizers [rows] [criteo.tsv.gz]
 
 Generated rows, for which the best possible loss is known, in two passes, and, where a file is given, rows of the
 Criteo display-advertising challenge in five; every fifth row is a test row, 2**18 features, minibatch 100. Each data

@@ -1,0 +1,91 @@
+"""The measured figures as a page: ``docs/benchmarks.md`` out of ``benchmarks/results``.
+
+    python -m benchmarks.report
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.setting import RESULTS
+
+PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
+HEAD = """# Benchmarks
+
+Measured figures only, written by `scripts/bench`.
+Rates move with what else the machine does; processor time moves less.
+"""
+STEP = """
+## What a step costs a shard
+
+One worker that computes nothing, one shard process, AdaGrad with damping on a table of 2^20 rows. Microseconds of
+processor time a step, shard / worker: the least of several runs, since neighbours only add to it. `depth` is how many
+steps are under way, and `group` how many go in a message.
+"""
+THROUGHPUT = """
+## Steps a second
+
+Sparse logistic regression with AdaGrad on Criteo-shaped rows of 39 values, 2^18 features, all on this one machine. *C*
+is the same learning as a loop in one process without a network. *Naive* pulls, computes and pushes in turn, with numpy
+at both ends. Medians of runs that took turns.
+"""
+
+
+def where(setting: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
+    machine = f"{setting['processor']}, {setting['cores']} cores"
+    return (
+        f"\n{setting['date']}: {machine}, Python {setting['python']}, {versions}. "
+        f"Load before and after: {setting['load']} and {setting['load after']}.\n"
+    )
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *[list(row) for row in rows]]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def step(found: list[dict[str, Any]]) -> str:
+    paces = sorted({(one["depth"], one["group"]) for one in found})
+    cells = {
+        (one["loops"], one["keys"], one["depth"], one["group"]): (
+            f"{one['shard_us']['least']:.0f} / {one['worker_us']['least']:.0f}"
+        )
+        for one in found
+    }
+    rows = [
+        [loops, f"{keys:,}", *[cells[loops, keys, *pace] for pace in paces]]
+        for loops in ("compiled", "numpy")
+        for keys in sorted({one["keys"] for one in found})
+    ]
+    return table(["loops", "rows a step", *[f"depth {depth}, group {group}" for depth, group in paces]], rows)
+
+
+def throughput(found: list[dict[str, Any]]) -> str:
+    cells = {(one["what"], one["minibatch"], one["workers"]): f"{one['steps_per_second']:,}" for one in found}
+    workers = sorted({one["workers"] for one in found})
+    rows = [
+        [f"{size:,}", what, *[cells.get((what, size, count), "") for count in workers]]
+        for size in sorted({one["minibatch"] for one in found})
+        for what in ("C", "cirrus", "naive")
+    ]
+    return table(["minibatch", "", *[f"{count} worker{'s' * (count > 1)}" for count in workers]], rows)
+
+
+def page() -> str:
+    """All of the page for which there are figures."""
+    text = HEAD
+    for name, head, body in (("step", STEP, step), ("throughput", THROUGHPUT, throughput)):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            kept = json.loads(path.read_text())
+            text += head + body(kept["found"]) + where(kept["setting"])
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,39 @@
+"""Criteo-shaped rows for benchmarks: 39 values each, 2**18 features, encoded as cirrus prepares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cirrus.learn.encoding import Encoder
+from cirrus.learn.parsing import parser
+from cirrus.learn.rows import Rows
+from cirrus.sources import CriteoSource
+from cirrus.steps import Bucket, Hash, Step
+
+BITS = 18
+STEPS: tuple[Step, ...] = (Bucket(), Hash(bits=BITS))
+
+
+def encoded(path: Path) -> Rows:
+    """The rows of a file, in its order."""
+    source = CriteoSource(path="rows")
+    content = parser(source).parse(path.read_bytes(), 1, "rows").content
+    return Encoder(source, STEPS, {}, 1 << BITS).encode(content)
+
+
+def save(rows: Rows, path: Path) -> None:
+    """As whole numbers of 64 bits, rows and values, then labels, row beginnings and feature numbers."""
+    with path.open("wb") as file:
+        for array in (np.array([len(rows), len(rows.indices)], np.int64), rows.labels, rows.indptr, rows.indices):
+            file.write(array.tobytes())
+
+
+def load(path: Path) -> Rows:
+    """What ``save`` wrote."""
+    data = path.read_bytes()
+    count, values = np.frombuffer(data, np.int64, 2).tolist()
+    labels = np.frombuffer(data, np.float32, count, 16)
+    indptr = np.frombuffer(data, np.int64, count + 1, 16 + 4 * count)
+    return Rows(labels, indptr, np.frombuffer(data, np.uint32, values, 24 + 12 * count))
