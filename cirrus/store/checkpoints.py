@@ -28,6 +28,9 @@ MAGIC = b"cirrusS\n"
 VERSION = 1
 FIXED = struct.Struct("<8sHHIQQ")
 CHECKSUM = slice(12, 16)
+BEGINNING = FIXED.size
+"""Bytes at whose checksum a snapshot is known from all others."""
+
 DTYPES = ("<f4", "<f8", "<i4", "<i8", "<u4", "<u8", "|u1")
 LONGEST_HEADER = 64 * 2**20
 MOST_ARRAYS = 4096
@@ -101,6 +104,11 @@ def sealed(draft: Draft) -> memoryview:
     """Complete the draft in place: the slow half of the work, which lets other threads run; returns the bytes."""
     draft.data[CHECKSUM] = _checksum(draft.data).to_bytes(4, "little")
     return draft.data.toreadonly()
+
+
+def beginning(draft: Draft) -> bytes:
+    """The first ``BEGINNING`` bytes of a draft that is sealed."""
+    return bytes(draft.data[:BEGINNING])
 
 
 def encode_snapshot(header: Mapping[str, JSON], arrays: Mapping[str, Array]) -> memoryview:

@@ -34,11 +34,15 @@ class Journal:
         self._next = 0
 
     async def read(self) -> tuple[Entry, ...]:
-        """Every entry, from the first; what is appended afterwards comes behind the last of them."""
+        """Every entry, from the first; what is appended afterwards comes behind the last of them.
+
+        ``RunBusy`` where a later driver has written some already.
+        """
         entries = []
         async for info in self._store.list(self._prefix):
             fields = Fields.parsed(info.key, await self._store.get(info.key))
             fields.only("kind", "epoch", "nonce", "fields")
+            self._check(fields)
             entries.append(Entry(fields.text("kind"), fields.mapping("fields")))
             self._next = int(info.key.removeprefix(self._prefix).removesuffix(".json")) + 1
         return tuple(entries)
@@ -49,22 +53,36 @@ class Journal:
         await self.append("taken", {})
         return await self.read()
 
-    async def append(self, kind: str, fields: Mapping[str, JSON]) -> None:
-        """Make a decision durable; ``RunBusy`` where another driver has gone on with the run."""
+    async def append(self, kind: str, fields: Mapping[str, JSON]) -> int:
+        """Make a decision durable and return its place; ``RunBusy`` where another driver has gone on with the run.
+
+        Entries have no gaps, or an earlier driver could write behind a later one's first: the place of one whose
+        writing failed is the next one's.
+        """
         document = to_json({"kind": kind, "epoch": self._epoch, "nonce": secrets.token_hex(8), "fields": fields})
         while True:
-            key = f"{self._prefix}{self._next:08d}.json"
-            self._next += 1
-            try:
-                await self._store.put_if_absent(key, document)
-            except Conflict as error:
-                found = await self._store.get(key)
-                if found == document:  # our own write, whose answer was lost
-                    return
-                if Fields.parsed(key, found).whole("epoch") > self._epoch:
-                    raise RunBusy(self._run_id, "another driver, which has gone on with it", 0.0) from error
-            else:
-                return
+            place = self._next
+            written = await self._written(f"{self._prefix}{place:08d}.json", document)
+            self._next = max(self._next, place + 1)  # others may write meanwhile
+            if written:
+                return place
+
+    async def _written(self, key: str, document: bytes) -> bool:
+        """Write an entry, and say whether it is there: its place may be taken."""
+        try:
+            await self._store.put_if_absent(key, document)
+        except Conflict as error:
+            found = await self._store.get(key)
+            if found == document:  # our own write, whose answer was lost
+                return True
+            self._check(Fields.parsed(key, found), error)
+            return False
+        return True
+
+    def _check(self, fields: Fields, cause: Conflict | None = None) -> None:
+        """``RunBusy`` where an entry is of a later driver."""
+        if fields.whole("epoch") > self._epoch:
+            raise RunBusy(self._run_id, "another driver, which has gone on with it", 0.0) from cause
 
     @property
     def _prefix(self) -> str:

@@ -94,6 +94,8 @@ def _for_people(code: str, status: int, request: Request, address: S3Address) ->
         return f"the server does not accept the AWS credentials ({code})"
     if code == "RequestTimeTooSkewed":
         return "this machine's clock differs too much from the server's"
+    if code == "400":  # an answer without a body: S3 gives no reasons to questions about size and ETag
+        return "refused without a reason, as it happens when the AWS credentials have expired"
     return _not_allowed(request, address) if status == 403 else ""
 
 

