@@ -8,6 +8,7 @@ CirrusError
 │   ├── StageFailed      a stage gave up; the reason names the cause
 │   ├── RunBusy          another driver holds the run
 │   ├── InputError       the data are not what the pipeline says they are
+│   ├── Diverged         a model has gone astray: a loss or gradient is not finite
 │   └── Closed           the actor or connection that was asked has stopped
 └── OutsideError         something that cirrus depends on failed
     ├── StoreError       the object store
@@ -104,6 +105,10 @@ class InputError(RunError):
         self.column = column
         place = name + (f", line {line}" if line else "") + (f", column {column!r}" if column else "")
         super().__init__(f"{place}: {problem}")
+
+
+class Diverged(RunError):
+    """A model has gone astray: a loss or gradient is not finite, and nothing that is learnt from there on counts."""
 
 
 class Closed(RunError):

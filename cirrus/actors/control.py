@@ -12,9 +12,23 @@ from typing import assert_never
 from cirrus.actors.actor import Actor, Promise, Request
 from cirrus.actors.outbox import Peer
 from cirrus.clock import Clock
-from cirrus.core.desk import Desk, DeskCommand, DeskEvent, Disconnect, Dropped, Ordered, Report, Spoke, Tell, Tick
+from cirrus.core.desk import (
+    Desk,
+    DeskCommand,
+    DeskEvent,
+    Disconnect,
+    Dropped,
+    Joined,
+    Ordered,
+    Parted,
+    Report,
+    Spoke,
+    Tell,
+    Tick,
+)
 from cirrus.core.ids import WorkerId
-from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, ToWorker
+from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, Took, ToWorker
+from cirrus.core.spoken import Spoken
 from cirrus.wire.codec import Codec
 
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)
@@ -22,7 +36,8 @@ TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_DRIVER: Codec[FromDriver] = Codec(FromDriver)
 TO_DRIVER: Codec[ToDriver] = Codec(ToDriver)
 
-MOST_UNSENT = 100_000
+MOST_REPORTS = 1_000
+"""Reports that may be under way to the driver at a time; others wait until it has taken some in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +66,9 @@ class DriverCame:
 
 @dataclass(frozen=True, slots=True)
 class DriverSpoke:
-    """The driver's message."""
+    """The driver's message, and the connection that it came by."""
 
+    outbox: Peer
     message: FromDriver
 
 
@@ -83,8 +99,8 @@ ControlMessage = SendAway | WorkerSpoke | WorkerGone | DriverCame | DriverSpoke 
 class Control(Actor[ControlMessage]):
     """Carries out what the desk decides; ``name`` tells this actor from those before and after it.
 
-    ``abandoned`` is called once when no driver has been connected for ``patience`` seconds; until then all that is to
-    be told to the driver is kept for it.
+    ``abandoned`` is called once when no driver has been connected for ``patience`` seconds. All that is told to the
+    driver is kept until it has taken it in, and told again on its next connection.
     """
 
     def __init__(self, name: str, clock: Clock, abandoned: Callable[[], None], patience: float = 20.0) -> None:
@@ -95,7 +111,10 @@ class Control(Actor[ControlMessage]):
         self._desk = Desk()
         self._workers: dict[WorkerId, Peer] = {}
         self._driver: Peer | None = None
-        self._unsent: list[bytes] = []
+        self._listening = False  # whether the driver has said on this connection what it has taken in
+        self._reports: Spoken[bytes] = Spoken(MOST_REPORTS)
+        self._took = 0  # of the driver's messages
+        self._took_told = 0
         self._alone_since: float | None = clock.monotonic()
         self._away: Promise[None] | None = None
 
@@ -111,12 +130,14 @@ class Control(Actor[ControlMessage]):
                     self._decide(Dropped(self._clock.monotonic(), worker))
             case DriverCame(outbox):
                 self._driver_came(outbox)
-            case DriverSpoke(words):
-                self._decide(Ordered(self._clock.monotonic(), words))
+            case DriverSpoke(outbox, words):
+                if self._driver is outbox:
+                    self._driver_spoke(words)
             case DriverGone(outbox):
                 if self._driver is outbox:
                     self._driver = None
                     self._alone_since = self._clock.monotonic()
+                    self._decide(Parted(self._alone_since))
             case TimePasses():
                 self._tick()
             case _:
@@ -148,15 +169,27 @@ class Control(Actor[ControlMessage]):
     def _driver_came(self, outbox: Peer) -> None:
         if self._driver is not None:
             self._driver.close()
-        self._driver, self._alone_since = outbox, None
-        outbox.put(TO_DRIVER.encode(Greeting(self._name)))
-        for data in self._unsent:
-            outbox.put(data)
-        self._unsent.clear()
+        self._driver, self._alone_since, self._listening = outbox, None, False
+        self._reports.new_line()
+        outbox.put(TO_DRIVER.encode(Greeting(self._name, self._took)))
+
+    def _driver_spoke(self, words: FromDriver) -> None:
+        if isinstance(words, Took):
+            if not self._listening:
+                self._decide(Joined(self._clock.monotonic()))
+            self._listening = True
+            self._reports.taken(words.count)
+            self._tell_driver()
+        elif self._listening:
+            self._took += 1
+            self._decide(Ordered(self._clock.monotonic(), words))
 
     def _tick(self) -> None:
         now = self._clock.monotonic()
         self._decide(Tick(now))
+        if self._driver is not None and self._took != self._took_told:
+            self._took_told = self._took
+            self._driver.put(TO_DRIVER.encode(Took(self._took)))
         if self._alone_since is not None and now - self._alone_since > self._patience:
             self._alone_since = None
             self._abandoned()
@@ -175,10 +208,12 @@ class Control(Actor[ControlMessage]):
                 if outbox is not None:
                     outbox.end()
             case Report(message):
-                data = TO_DRIVER.encode(message)
-                if self._driver is not None:
-                    self._driver.put(data)
-                elif len(self._unsent) < MOST_UNSENT:
-                    self._unsent.append(data)
+                self._reports.say(TO_DRIVER.encode(message))
+                self._tell_driver()
             case _:
                 assert_never(command)
+
+    def _tell_driver(self) -> None:
+        if self._driver is not None and self._listening:
+            for data in self._reports.due():
+                self._driver.put(data)

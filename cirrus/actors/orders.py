@@ -31,7 +31,7 @@ class Orders(Actor[FromDriver]):
     """Sends what it is told to shard 0's control actor and hands what it hears from there to ``hear``.
 
     A lost connection is made again for ``PATIENCE`` seconds. What was to be sent meanwhile is dropped: the control
-    actor greets each connection, and whoever hears the greeting says again what counts.
+    actor greets each connection, and whoever hears the greeting says again what was lost.
     """
 
     def __init__(

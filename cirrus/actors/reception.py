@@ -90,7 +90,7 @@ class Reception:
             async for message in socket:
                 if message.type is not WSMsgType.BINARY:
                     return
-                await self._control.send(DriverSpoke(FROM_DRIVER.decode(message.data)))
+                await self._control.send(DriverSpoke(outbox, FROM_DRIVER.decode(message.data)))
         finally:
             await self._report(DriverGone(outbox))
 

@@ -94,9 +94,12 @@ class Records:
                     pass  # decisions that do not matter to who goes on
         return past
 
-    async def decide(self, kind: str, fields: Mapping[str, JSON]) -> None:
-        """Make a decision durable before its effect shows; ``RunBusy`` where another driver holds the run."""
-        await self._journal.append(kind, fields)
+    async def decide(self, kind: str, fields: Mapping[str, JSON]) -> int:
+        """Make a decision durable before its effect shows; ``RunBusy`` where another driver holds the run.
+
+        The number that is returned grows from decision to decision: they take effect in this order.
+        """
+        return await self._journal.append(kind, fields)
 
     async def renew(self, cost: Cost) -> None:
         """Say that this driver lives; ``RunBusy`` where another holds the run."""

@@ -309,7 +309,7 @@ def _kind(error: InvokeError) -> slots.Refusal:
 
 def _pool_of(words: messages.ToDriver) -> str:
     match words:
-        case messages.Greeting():
+        case messages.Greeting() | messages.Took():
             return ""
         case messages.WorkerSeen(worker) | messages.WorkerLeft(worker):
             return worker.pool

@@ -142,7 +142,7 @@ class ShardCalls:
         except (ClientError, OSError, TimeoutError, ValueError) as error:
             raise OutsideError(f"the shard at {url} did not answer {method} {path}: {error!r}") from error
         if response.status == 409 and path == "/snapshot":
-            raise OutsideError(f"the shard at {url} is writing a snapshot already")
+            raise OutsideError(f"the shard at {url} writes no snapshot now: {answer.get('error', '')}")
         if response.status != 200:
             raise WireError(f"the shard at {url} refused {method} {path}: {answer.get('error', response.status)}")
         return answer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 
@@ -12,15 +13,17 @@ import numpy as np
 from cirrus.actors.shard import Counters, Shard
 from cirrus.actors.values import Value, Values
 from cirrus.core.ledger import Ledger
-from cirrus.errors import Conflict, Corrupt, WireError
+from cirrus.errors import Conflict, Corrupt, NotFound, StoreError, WireError
 from cirrus.learn.tables import Table
 from cirrus.store.base import ObjectStore
 from cirrus.store.checkpoints import (
+    BEGINNING,
     Array,
     Draft,
     Newest,
     Offload,
     Snapshot,
+    beginning,
     drafted,
     newest_snapshot,
     prune,
@@ -33,13 +36,20 @@ from cirrus.wire.specs import spec_from_json, spec_to_json
 KEEP = 2
 """Snapshots that are kept: the newest and, should that be broken, the one before."""
 
+LOOK = 0.05
+"""Seconds between two looks at a snapshot that is being written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where a shard's snapshots are kept: below ``prefix``. ``offload`` runs what computes for a while."""
+    """Where a shard's snapshots are kept: below ``prefix``. ``offload`` runs what computes for a while.
+
+    ``epoch`` is that of the run when the shard was started: it leaves alone what a shard of a later one has begun.
+    """
 
     store: ObjectStore
     prefix: str
+    epoch: int = 0
     offload: Offload = asyncio.to_thread
 
     async def newest(self) -> Newest:
@@ -60,28 +70,63 @@ class Snapshots:
         self._shelf = shelf
         self._following = following
         self._bad = bad
+        self._doubtful: set[bytes] = set()  # how those of ours begin that may be there under the following number
 
     async def save(self, shard: Shard) -> str:
         """Write the shard as it is now and return the key; steps go on meanwhile and are not part of it.
 
         ``Conflict`` where one is being written already, and for ever once another incarnation of the shard has written
-        one in between: its steps are not ours.
+        one in between: its steps are not ours. Numbers have no gaps, or an older incarnation could write behind a
+        newer one's first: the number of one whose writing failed is the next one's.
         """
         if self.busy or self._succeeded:
             why = "a snapshot is being written" if self.busy else "another incarnation of this shard has taken over"
             raise Conflict(self._shelf.prefix, why)
         self.busy = True
-        shelf = self._shelf
         try:
-            number, self._following = self._following, self._following + 1
-            key = await save_snapshot(shelf.store, shelf.prefix, number, draft(shard), shelf.offload)
-            await prune(shelf.store, shelf.prefix, KEEP, self._bad)
-        except Conflict:
-            self._succeeded = True
-            raise
+            key = await self._write(draft(shard, self._shelf.epoch, secrets.token_hex(8)))
+            await prune(self._shelf.store, self._shelf.prefix, KEEP, self._bad)
         finally:
             self.busy = False
         return key
+
+    async def save_last(self, shard: Shard, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Write the shard as it is at its end, behind a snapshot that is being written."""
+        while self.busy:
+            await sleep(LOOK)
+        if not self._succeeded:
+            await self.save(shard)
+
+    async def _write(self, drafted: Draft) -> str:
+        shelf = self._shelf
+        while True:
+            try:
+                key = await save_snapshot(shelf.store, shelf.prefix, self._following, drafted, shelf.offload)
+            except Conflict:
+                if not await self._is_ours(self._following):
+                    self._succeeded = True
+                    raise
+            except StoreError:
+                self._doubtful.add(beginning(drafted))
+                raise
+            else:
+                self._next()
+                return key
+            self._next()
+
+    async def _is_ours(self, number: int) -> bool:
+        """Whether a snapshot is one whose writing seemed to fail."""
+        if not self._doubtful:
+            return False
+        try:
+            found = await self._shelf.store.get(snapshot_key(self._shelf.prefix, number), 0, BEGINNING)
+        except NotFound:
+            return False  # another one that has pruned it goes on
+        return found in self._doubtful
+
+    def _next(self) -> None:
+        self._following += 1
+        self._doubtful.clear()
 
 
 async def begin(shelf: Shelf) -> Snapshots:
@@ -93,32 +138,39 @@ async def begin(shelf: Shelf) -> Snapshots:
 async def resume(shard: Shard, shelf: Shelf) -> Snapshots:
     """Make a shard what its newest sound snapshot says, if there is one, and say how it writes more.
 
-    It is written again at once: from then on an older incarnation that still lives can write no more of them.
-    ``Corrupt`` where the snapshot is of another shard, or fits none at all, or where there are some and none is sound:
-    a shard that had learnt something does not begin again with zeros.
+    It is written again at once, an empty one where there was none: from then on an older incarnation that still lives
+    can write no more of them. ``Corrupt`` where the snapshot is of another shard, or fits none at all, or where there
+    are some and none is sound: a shard that had learnt something does not begin again with zeros. ``Conflict`` where a
+    shard of a later epoch has begun.
     """
     while True:
         newest = await shelf.newest()
         snapshots = Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
         snapshots.skipped = newest.skipped
-        if newest.snapshot is None:
-            if newest.skipped:
-                raise newest.skipped[0]
-            return snapshots
-        fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
+        if newest.snapshot is not None:
+            if _whole(newest.snapshot.header.get("epoch", 0)) > shelf.epoch:
+                raise Conflict(shelf.prefix, "a shard of a later driver has taken over")
+            fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
+        elif newest.skipped:
+            raise newest.skipped[0]
         with suppress(Conflict):  # that one still lived, and has written one more: begin with it
             await snapshots.save(shard)
             return snapshots
 
 
-def draft(shard: Shard) -> Draft:
-    """A copy of all that a shard holds; nothing else may happen to the shard while it is made."""
+def draft(shard: Shard, epoch: int = 0, nonce: str = "") -> Draft:
+    """A copy of all that a shard holds; nothing else may happen to the shard while it is made.
+
+    Who gives each a ``nonce`` of its own knows it from all others.
+    """
     values = shard.values.dump()
     arrays: dict[str, Array] = {
         f"{number}.{name}": array for number, table in enumerate(shard.tables) for name, array in table.arrays().items()
     }
     arrays["values"] = np.frombuffer(b"".join([one.data for one in values]), np.uint8)
     header: dict[str, JSON] = {
+        "epoch": epoch,
+        "nonce": nonce,
         "shard": shard.shard,
         "shards": shard.shards,
         "tables": [spec_to_json(table.spec) for table in shard.tables],
@@ -144,7 +196,8 @@ def fill(shard: Shard, snapshot: Snapshot, name: str) -> None:
         counters = Counters(**{one.name: _whole(counted[one.name]) for one in fields(Counters)})
     except (KeyError, TypeError, ValueError, WireError, Corrupt) as error:
         raise Corrupt(name, f"it describes no shard: {error!r}") from error
-    shard.tables, shard.numbers = [], {}
+    shard.tables.clear()  # the list itself stays, for whoever serves from it
+    shard.numbers.clear()
     for table in tables:
         shard.adopt(table)
     shard.ledgers, shard.values, shard.counters = ledgers, values, counters

@@ -24,14 +24,15 @@ from cirrus.cloud.base import Assignment
 from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
 from cirrus.core.restarts import Backoff
 from cirrus.core.slots import Leave
-from cirrus.errors import Closed, InputError, Refused, WireError
+from cirrus.errors import Closed, Diverged, InputError, Refused, WireError
 from cirrus.store.opening import open_store
 
 BEAT = 0.5
 PATIENCE = 30.0  # seconds for which the control actor may be away when the worker starts
 BACKOFF = Backoff(0.05, 2.0, 1.0)
 LONGEST_DETAIL = 8192
-MARGIN = 0.05  # of the timeout, at most 10 s: the time to hand back and leave before the provider ends the worker
+MARGIN = 0.05  # of the timeout: the time to hand back and leave before the provider ends the worker
+LEAST_MARGIN, MOST_MARGIN = 0.5, 10.0  # seconds; never more than a quarter of the timeout
 
 OpenJob = Callable[[Bench, str], Awaitable[Job]]
 
@@ -101,14 +102,15 @@ class Line:
 
 
 class Worker:
-    """One worker from its assignment to its end."""
+    """One worker from its assignment to its end; its provider has counted ``age`` seconds of its time already."""
 
-    def __init__(self, assignment: Assignment, clock: Clock, open_job: OpenJob) -> None:
+    def __init__(self, assignment: Assignment, clock: Clock, open_job: OpenJob, age: float = 0.0) -> None:
         self._assignment = assignment
         self._clock = clock
         self._open_job = open_job
-        margin = min(10.0, MARGIN * assignment.timeout)
-        self._standing = Standing(clock, clock.monotonic() + assignment.timeout - margin)
+        timeout = assignment.timeout
+        margin = min(max(LEAST_MARGIN, MARGIN * timeout), MOST_MARGIN, timeout / 4)
+        self._standing = Standing(clock, clock.monotonic() - age + timeout - margin)
         self._line: Line | None = None
 
     def leave(self, kind: Leave, detail: str) -> None:
@@ -161,6 +163,8 @@ class Worker:
                     await self._lease_and_do(line, line.job)
         except MemoryError as error:
             return Bye("memory", f"{type(error).__name__}: {error}")
+        except Diverged as error:
+            return Bye("diverged", str(error))
         except InputError as error:
             await line.say(Objected(error.name, error.problem, error.line, error.column))
             return Bye("failed", str(error))

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import uvloop
 
@@ -17,6 +19,9 @@ from cirrus.actors.worker import Worker
 from cirrus.clock import SystemClock
 from cirrus.cloud.assignments import assignment_from_json
 from cirrus.cloud.base import Assignment
+
+BEGAN = 19
+"""Where in ``/proc/self/stat``, behind the process's name, stands when it was made, in ticks since the system began."""
 
 
 async def open_job(bench: Bench, key: str) -> Job:
@@ -32,13 +37,26 @@ async def open_job(bench: Bench, key: str) -> Job:
 
 async def serve(assignment: Assignment) -> None:
     """Work until the end; SIGTERM, and the end of standard input, are orders to leave."""
-    worker = Worker(assignment, SystemClock(), open_job)
+    worker = Worker(assignment, SystemClock(), open_job, age())
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.leave, "drained", "the process was told to end")
     # The parent keeps our input open as long as it lives: its end means that we are orphans.
     os.set_blocking(sys.stdin.fileno(), False)
     loop.add_reader(sys.stdin.fileno(), _parent_spoke, worker)
     await worker.run()
+
+
+def age() -> float:
+    """Seconds since the system made this process, which its provider counts; 0 where the system does not tell.
+
+    The interpreter's start and the imports take a part of them, which may be more than the margin for leaving in time.
+    """
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    began = int(fields[BEGAN]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
 
 def _parent_spoke(worker: Worker) -> None:

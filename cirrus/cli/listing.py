@@ -32,6 +32,15 @@ async def list_runs(arguments: Namespace) -> None:
 
 
 async def _run(store: ObjectStore, key: str) -> dict[str, object]:
+    """What is known of a run; one that cannot be read does not hide the others."""
+    try:
+        return await _readable(store, key)
+    except (Corrupt, KeyError) as error:
+        run_id = key.split("/")[1]
+        return {"run_id": run_id, "name": None, "started": 0.0, "outcome": "unreadable", "reason": str(error)}
+
+
+async def _readable(store: ObjectStore, key: str) -> dict[str, object]:
     run = await document(store, key)
     state = await state_of(store, str(run["run_id"]), SystemClock().wall(), is_gone)
     try:

@@ -246,7 +246,7 @@ class Child:
 
 
 class Processes:
-    """Starts processes and owns what they share: the thread that starts them and a private folder.
+    """Starts processes and owns what they share: the thread that starts them.
 
     It may be made anywhere; ``start`` and ``close`` belong to one running loop.
     """
@@ -254,7 +254,6 @@ class Processes:
     def __init__(self) -> None:
         self._starter = ThreadPoolExecutor(1, "cirrus-starter", initializer=self._note_thread)
         self._threads: list[threading.Thread] = []
-        self._folder: Path | None = None
         self._children: set[Child] = set()
         self._closed = False
         self._shut = False
@@ -293,7 +292,7 @@ class Processes:
             await self._end_all(grace)
         finally:
             self._send(signal.SIGKILL)
-        await self._in_starter(self._remove_folder)
+        await self._in_starter(tuple)  # behind what cancelled starts have left to be ended
         self._shut = True
         self._starter.shutdown(wait=False)
         while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110  a thread's end makes no event
@@ -321,10 +320,8 @@ class Processes:
 
     def _spawn(self, command: tuple[str, ...], stdout: Stdout) -> _Spawned:
         """In the starter thread."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="cirrus-"))
         with contextlib.ExitStack() as undo:
-            words, name = tempfile.mkstemp(dir=self._folder)
+            words, name = tempfile.mkstemp(prefix="cirrus-")  # without its name nothing is left, whoever dies
             undo.callback(os.close, words)
             Path(name).unlink()
             fcntl.fcntl(words, fcntl.F_SETFL, fcntl.fcntl(words, fcntl.F_GETFL) | os.O_APPEND)
@@ -339,12 +336,6 @@ class Processes:
             )
             undo.pop_all()
         return _Spawned(popen, words)
-
-    def _remove_folder(self) -> None:
-        """In the starter thread."""
-        if self._folder is not None:
-            self._folder.rmdir()
-            self._folder = None
 
     def _discard_later(self, starting: Future[_Spawned]) -> None:
         if not starting.cancelled() and starting.exception() is None:

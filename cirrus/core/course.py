@@ -2,6 +2,9 @@
 
 Pure: events in, commands out, in order. A unit counts once its finish was reported, and no more once a shard turns
 out to lack steps of it. Whoever carries out ``Inquire`` or ``Save`` brings the answer before any other event.
+
+Nothing ends before every unit that counts is wholly in a snapshot of every shard. A stage that ends before all its
+units are done is saved once more when its workers have left, so that the model is what the shards hold.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cirrus.core.ledger import Ledger
-from cirrus.core.messages import PoolDone, Reopen, ToDriver, UnitDone
+from cirrus.core.messages import Reopen, ToDriver, UnitDone
 from cirrus.core.progress import Progress
 from cirrus.until import Condition, Reached
 
@@ -128,7 +131,9 @@ class Course:
         self._size = size
         self._progress = Progress(blocks, began)
         self._finished: set[int] = set()
-        self._ending = False
+        most = until.most_epochs()
+        self._total = None if most is None else most * blocks
+        self._held: tuple[str, ...] = ()  # the snapshots that hold all that counts, once the workers were told to leave
 
     @property
     def units(self) -> int:
@@ -148,16 +153,16 @@ class Course:
             case Heard(at, message):
                 return self._hear(at, message)
             case ShardBack(at):
-                return self._met(at) or (Inquire(),)
+                return (Inquire(), *self._look(at))
             case Evaluated(at, loss):
                 self._progress.evaluated(loss)
-                return self._met(at)
+                return self._look(at)
             case Tick(at):
-                return self._met(at)
+                return self._look(at)
             case Applied(_, ledgers):
                 return tuple(self._reopen(ledgers))
-            case Saved(_, keys, ledgers):
-                return self._saved(keys, ledgers)
+            case Saved(at, keys, ledgers):
+                return self._saved(at, keys, ledgers)
             case _:
                 assert_never(event)
 
@@ -172,28 +177,37 @@ class Course:
         match message:
             case UnitDone(pool=self._pool, unit=unit, rows=rows):
                 self._finish(unit, rows)
-            case PoolDone(self._pool):
-                return self._met(at) or (Save(),)
             case _:
                 pass
-        return self._met(at)
+        return self._look(at)
 
     def _finish(self, unit: int, rows: int) -> None:
         if unit not in self._finished:  # after a shard's death it may be reported again
             self._finished.add(unit)
             self._progress.finished(unit, rows)
 
-    def _met(self, at: float) -> tuple[CourseCommand, ...]:
-        if self._ending or not self._until.met(self._progress.reached(at)):
-            return ()
-        self._ending = True
-        return (Close(), Save())
+    @property
+    def _whole(self) -> bool:
+        """Whether all units are done."""
+        return self._total is not None and len(self._finished) >= self._total
 
-    def _saved(self, keys: tuple[str, ...], ledgers: Sequence[Ledger]) -> tuple[CourseCommand, ...]:
-        if self._ending:
-            return (End(keys),)
+    def _look(self, at: float) -> tuple[CourseCommand, ...]:
+        """See whether the stage may end here."""
+        return (Save(),) if self._met(at) else ()
+
+    def _met(self, at: float) -> bool:
+        return self._whole or self._until.met(self._progress.reached(at))
+
+    def _saved(self, at: float, keys: tuple[str, ...], ledgers: Sequence[Ledger]) -> tuple[CourseCommand, ...]:
         lost = tuple(self._reopen(ledgers))
-        return lost or (Close(), End(keys))
+        if self._held:  # what was lost since then nobody is there to do again
+            return (End(self._held if lost else keys),)
+        if lost or not self._met(at):
+            return lost
+        if self._whole:
+            return (Close(), End(keys))
+        self._held = keys
+        return (Close(), Save())
 
     def _reopen(self, ledgers: Sequence[Ledger]) -> Iterable[CourseCommand]:
         """Have finished units done again of which some shard lacks steps."""

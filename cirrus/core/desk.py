@@ -5,6 +5,7 @@ Pure: events in, commands out. The desk sits in shard 0, so that workers and dri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -21,7 +22,7 @@ from cirrus.core.messages import (
     Drain,
     Expect,
     Fence,
-    FromDriver,
+    ForDesk,
     FromWorker,
     Hello,
     Lease,
@@ -41,6 +42,12 @@ from cirrus.core.messages import (
     WorkerSeen,
 )
 from cirrus.core.slots import Leave
+
+EARLY = 10.0
+"""Seconds for which a worker that nobody has told of waits for the driver, which is not there."""
+
+SETTLED = 0.5
+"""Seconds after which a driver that has come has told of every worker that it had asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,21 @@ class Ordered:
     """The driver's message has arrived."""
 
     at: float
-    message: FromDriver
+    message: ForDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The driver is connected, and about to tell what it has not told yet."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The driver's connection is gone."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +96,7 @@ class Tick:
     at: float
 
 
-DeskEvent = Spoke | Dropped | Ordered | Tick
+DeskEvent = Spoke | Dropped | Ordered | Joined | Parted | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +130,7 @@ class _Pool:
     work: str
     leases: units.Leases
     expected: dict[int, int] = field(default_factory=dict)
+    fenced: dict[int, int] = field(default_factory=dict)
     present: set[WorkerId] = field(default_factory=set)
     asked: dict[WorkerId, int] = field(default_factory=dict)  # how many leases each would like to hold
     resting: set[WorkerId] = field(default_factory=set)  # who asked when all was done
@@ -124,6 +146,9 @@ class Desk:
 
     def __init__(self) -> None:
         self._pools: dict[str, _Pool] = {}
+        self._over: set[str] = set()
+        self._early: dict[WorkerId, Spoke] = {}  # they may be expected, but the driver has not said so
+        self._driver: float | None = None  # since when it is here
 
     def handle(self, event: DeskEvent) -> tuple[DeskCommand, ...]:
         """What must be sent, and who must be cut off, because of this event."""
@@ -131,11 +156,20 @@ class Desk:
             case Spoke(at, worker, message):
                 return self._spoke(at, worker, message)
             case Dropped(at, worker):
+                self._early.pop(worker, None)
                 return self._left(at, worker, "lost", "the connection is gone")
             case Ordered(at, message):
                 return self._ordered(at, message)
+            case Joined(at):
+                self._driver = at
+                return ()
+            case Parted():
+                self._driver = None
+                return ()
             case Tick(at):
-                return tuple(command for pool in self._pools.values() for command in self._tick(at, pool))
+                told = self._has_told(at)
+                late = self._dismissed(lambda worker: told or at - self._early[worker].at > EARLY)
+                return late + tuple(command for pool in self._pools.values() for command in self._tick(at, pool))
             case _:
                 assert_never(event)
 
@@ -143,6 +177,9 @@ class Desk:
         self, at: float, worker: WorkerId, message: FromWorker
     ) -> tuple[DeskCommand, ...]:
         if isinstance(message, Hello):
+            if not self._has_told(at) and self._is_early(worker):
+                self._early[worker] = Spoke(at, worker, message)
+                return ()
             return self._hello(at, worker, message)
         pool = self._pools.get(worker.pool)
         if pool is None or worker not in pool.present:
@@ -164,6 +201,31 @@ class Desk:
                 return (Report(Objection(pool.name, name, problem, line, column)),)
             case _:
                 assert_never(message)
+
+    def _has_told(self, at: float) -> bool:
+        return self._driver is not None and at - self._driver > SETTLED
+
+    def _is_early(self, worker: WorkerId) -> bool:
+        """Whether it may be that the driver expects the worker and has had no chance to say so."""
+        pool = self._pools.get(worker.pool)
+        if pool is None:
+            return worker.pool not in self._over
+        return worker.attempt > max(pool.expected.get(worker.slot, 0), pool.fenced.get(worker.slot, 0))
+
+    def _dismissed(self, unwanted: Callable[[WorkerId], bool]) -> tuple[DeskCommand, ...]:
+        """Send those away who came early and are not wanted."""
+        gone = [worker for worker in self._early if unwanted(worker)]
+        for worker in gone:
+            del self._early[worker]
+        return tuple(command for worker in gone for command in _sent_away(worker, "nobody expects this attempt"))
+
+    def _expect(self, at: float, worker: WorkerId) -> tuple[DeskCommand, ...]:
+        if worker.pool not in self._pools:
+            return ()
+        self._pools[worker.pool].expected[worker.slot] = worker.attempt
+        early = self._early.pop(worker, None)
+        before = self._dismissed(lambda other: other.place == worker.place and other.attempt < worker.attempt)
+        return before if early is None else (*before, *self._spoke(at, worker, early.message))
 
     def _hello(self, at: float, worker: WorkerId, hello: Hello) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(worker.pool)
@@ -193,16 +255,16 @@ class Desk:
         return (left, *self._leased(at, pool, units.Gone(at, worker)))
 
     def _ordered(  # noqa: C901, PLR0911  one arm a message
-        self, at: float, message: FromDriver
+        self, at: float, message: ForDesk
     ) -> tuple[DeskCommand, ...]:
         match message:
             case OpenPool(name, work, total, staleness, timeout, first, floor):
-                pool = self._pools[name] = _Pool(name, work, units.Leases(total, staleness, timeout, first, floor))
+                self._over.discard(name)
+                leases = units.Leases(total, staleness, timeout, first, floor)
+                pool = self._pools[name] = _Pool(name, work, leases)
                 return self._leased(at, pool, units.Tick(at))
             case Expect(worker):
-                if worker.pool in self._pools:
-                    self._pools[worker.pool].expected[worker.slot] = worker.attempt
-                return ()
+                return self._expect(at, worker)
             case Fence(worker, reason):
                 return self._fence(at, worker, reason)
             case Drain(worker, reason):
@@ -210,8 +272,11 @@ class Desk:
                 return (Tell(worker, Order("drain", reason)),) if here else ()
             case ClosePool(name):
                 closed = self._pools.pop(name, None)
+                self._over.add(name)
+                early = self._dismissed(lambda worker: worker.pool == name)
                 present = sorted(closed.present) if closed is not None else ()
-                return tuple(command for worker in present for command in _sent_away(worker, "the work is done"))
+                gone = (command for worker in present for command in _sent_away(worker, "the work is done"))
+                return (*early, *gone)
             case Limit(name, total):
                 return self._bounded(at, name, units.Limited(at, total))
             case Reopen(name, lost):
@@ -225,10 +290,13 @@ class Desk:
         pool = self._pools.get(worker.pool)
         if pool is None:
             return ()
+        pool.fenced[worker.slot] = max(worker.attempt, pool.fenced.get(worker.slot, 0))
         if pool.expected.get(worker.slot, 0) <= worker.attempt:
             pool.expected.pop(worker.slot, None)
         ghosts = [one for one in pool.present if one.slot == worker.slot and one.attempt <= worker.attempt]
-        commands: list[DeskCommand] = []
+        commands = [
+            *self._dismissed(lambda other: other.place == worker.place and other.attempt <= worker.attempt)
+        ]
         for ghost in ghosts:
             pool.present.remove(ghost)
             commands += [*_sent_away(ghost, reason), *self._leased(at, pool, units.Gone(at, ghost))]

@@ -40,6 +40,9 @@ class Verdict(Enum):
     GAP = "gap"
 
 
+_APPLY = Verdict.APPLY  # Python 3.11 runs code each time that a member is named, and this one is named at every step
+
+
 class Ledger:
     """For each open unit the attempt that may write and the last step applied; below the floor all is applied."""
 
@@ -85,7 +88,7 @@ class Ledger:
         if step > entry[1] + 1:
             return Verdict.GAP
         entry[1] = step
-        return Verdict.APPLY
+        return _APPLY
 
     def last(self, unit: int) -> int:
         """The last step applied: -1 for none, ``ALL`` for a closed unit."""

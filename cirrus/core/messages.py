@@ -171,7 +171,19 @@ class ClosePool:
     pool: str
 
 
-FromDriver = OpenPool | Limit | Allow | Reopen | Expect | Fence | Drain | ClosePool
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The speaker has taken in so many messages of the other side, other than these, since the control actor began.
+
+    It is the driver's first word on each connection, behind which it says again what was not taken in before; whatever
+    it says earlier is not listened to.
+    """
+
+    count: int
+
+
+ForDesk = OpenPool | Limit | Allow | Reopen | Expect | Fence | Drain | ClosePool
+FromDriver = Took | ForDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +246,13 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first words of a control actor on each connection; another ``name`` is another actor, which knows nothing."""
+    """The first words of a control actor on each connection; another ``name`` is another actor, which knows nothing.
+
+    ``took`` is the number of the driver's messages that it has taken in. Its own follow when the driver has answered.
+    """
 
     name: str
+    took: int = 0
 
 
-ToDriver = Greeting | WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection
+ToDriver = Greeting | Took | WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection

@@ -311,6 +311,8 @@ class Pool:
                 self._end(worker, pause, f"deadline: {detail}" if detail else "deadline")
             case "failed" | "memory" | "lost":
                 self._fail(worker, state, kind, detail)
+            case "diverged":
+                self._end(worker, GiveUp("the model has diverged", detail))
             case _:
                 assert_never(kind)
 

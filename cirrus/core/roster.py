@@ -1,7 +1,8 @@
 """All pools of a run as its driver keeps them: who is asked for, and what the control actor is told, and told again.
 
 Pure: events in, commands out, in order. A control actor that greets under a new name knows nothing and is told
-everything that counts; its leases begin above all that the one before it can have granted.
+everything that counts; its leases begin above all that the one before it can have granted. One that is known is told
+again what it has not taken in.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from typing import assert_never
 from cirrus.core import messages, slots
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts, Pool
+from cirrus.core.spoken import Spoken
 
 MARGIN = 100_000
-"""More leases than a control actor can have granted since it last spoke of one."""
+"""More leases than a control actor can have granted of which nothing was heard."""
+
+MOST_ORDERS = 50_000
+"""Orders that may be under way to the control actor at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class _Line:
     closing: bool = False
     done: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)  # units that were finished and are to be done again
-    steered: dict[type, messages.FromDriver] = field(default_factory=dict)
+    steered: dict[type, messages.ForDesk] = field(default_factory=dict)
 
     def floor(self) -> int:
         """The smallest unit that is not finished."""
@@ -115,6 +120,9 @@ class Roster:
         self._lines: dict[str, _Line] = {}
         self._wishes: dict[str, int] = {}
         self._control = ""
+        self._orders: Spoken[messages.ForDesk] = Spoken(MOST_ORDERS)  # to that control actor
+        self._heard = 0  # of its messages
+        self._heard_told = 0
         self._out: list[RosterCommand] = []
 
     @property
@@ -145,6 +153,7 @@ class Roster:
             case slots.Exited() | slots.InvokeFailed():
                 self._decide(event.worker.pool, event)
             case slots.Tick():
+                self._tell_heard()
                 for name in tuple(self._lines):
                     self._decide(name, event)
             case _:
@@ -174,25 +183,43 @@ class Roster:
             line.steered[type(words)] = words
         self._say(words)
 
-    def _greeted(self, at: float, name: str) -> None:
-        """Say again what counts: all of it to a control actor that knows nothing, else what may have been missed."""
-        fresh, self._control = name != self._control, name
+    def _greeted(self, at: float, greeting: messages.Greeting) -> None:
+        """Say again what counts: all of it to a control actor that knows nothing, else what may have been lost."""
+        if greeting.name == self._control:
+            self._orders.taken(greeting.took)
+            self._out.append(Say(messages.Took(self._heard)))
+            self._orders.new_line()
+            self._send()
+            return
+        self._control, self._orders, self._heard = greeting.name, Spoken(MOST_ORDERS), 0
+        self._out.append(Say(messages.Took(0)))
         for line in tuple(self._lines.values()):
-            if fresh:
-                self._say(replace(line.opened, first=line.highest + MARGIN, floor=line.floor()))
+            line.highest += MARGIN  # this one may die before it is heard of a lease, too
+            self._say(replace(line.opened, first=line.highest, floor=line.floor()))
             for words in line.steered.values():
                 self._say(words)
             for worker, state, _ in line.machine.workers:
-                if state == "requested" or not fresh:
+                if state == "requested":
                     self._say(messages.Expect(worker))
                 else:
                     gone = slots.Left(at, worker, "lost", "shard 0, where it had its leases, died")
                     self._decide(worker.pool, gone)
 
+    def _tell_heard(self) -> None:
+        """Let the control actor forget what has been heard of it."""
+        if self._heard != self._heard_told:
+            self._heard_told = self._heard
+            self._out.append(Say(messages.Took(self._heard)))
+
     def _hear(self, at: float, words: messages.ToDriver) -> None:
+        if not isinstance(words, messages.Greeting | messages.Took):
+            self._heard += 1
         match words:
-            case messages.Greeting(name):
-                self._greeted(at, name)
+            case messages.Greeting():
+                self._greeted(at, words)
+            case messages.Took(number):
+                self._orders.taken(number)
+                self._send()
             case messages.WorkerSeen(worker):
                 self._decide(worker.pool, slots.Seen(at, worker))
             case messages.WorkerLeft(worker, kind, detail):
@@ -226,7 +253,8 @@ class Roster:
             case slots.Fence(worker):
                 self._say(messages.Fence(worker, "another attempt fills this slot"))
             case slots.Drain(worker):
-                self._say(messages.Drain(worker, "the pool is getting smaller"))
+                over = self._lines[name].closing
+                self._say(messages.Drain(worker, "the stage is over" if over else "the pool is getting smaller"))
             case slots.Stop():
                 self._out.append(command)
             case slots.GiveUp(reason, evidence):
@@ -234,5 +262,9 @@ class Roster:
             case _:
                 assert_never(command)
 
-    def _say(self, message: messages.FromDriver) -> None:
-        self._out.append(Say(message))
+    def _say(self, message: messages.ForDesk) -> None:
+        self._orders.say(message)
+        self._send()
+
+    def _send(self) -> None:
+        self._out += [Say(order) for order in self._orders.due()]

@@ -15,9 +15,9 @@ from cirrus.core.restarts import Backoff
 Cause = Literal["finished", "crashed", "killed", "memory", "timeout"]
 """How the provider says that a worker ended."""
 
-Leave = Literal["drained", "idle", "deadline", "failed", "memory", "lost"]
+Leave = Literal["drained", "idle", "deadline", "failed", "memory", "diverged", "lost"]
 """How the control actor says that a worker ended: told to leave, nothing left to do, its time nearly up, an exception
-of its own, a ``MemoryError``, or without a word."""
+of its own, a ``MemoryError``, a model that is beyond help, or without a word."""
 
 Refusal = Literal["throttled", "unreachable", "refused"]
 """Why a worker could not be invoked: too fast, the provider did not answer, or it said no for good."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,6 +139,16 @@ def test_a_run_is_listed(demo: dict[str, Any], store: Path, cirrus: Words) -> No
 def test_an_empty_store_lists_nothing(tmp_path: Path, cirrus: Words) -> None:
     assert strict(cirrus("ls", "--json", "--store", tmp_path)[1]) == []
     assert cirrus("ls", "--store", tmp_path)[1].startswith("RUN ")
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(demo: dict[str, Any], store: Path, cirrus: Words) -> None:
+    (store / "runs" / "torn").mkdir()
+    (store / "runs" / "torn" / "run.json").write_text("{")
+    code, out, err = cirrus("ls", "--store", store)
+    (store / "runs" / "torn" / "run.json").unlink()
+    assert (code, err) == (DONE, "")
+    assert re.search(r"^torn .* unreadable", out, re.MULTILINE)
+    assert demo["run_id"] in out
 
 
 def test_a_run_predicts_rows_with_and_without_labels(

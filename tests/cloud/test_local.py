@@ -277,7 +277,7 @@ asyncio.run(main())
 
 
 def test_a_worker_learns_of_its_hosts_death(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # who is killed cannot remove the folder
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", HOST], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     ) as host:

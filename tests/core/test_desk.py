@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cirrus.core.desk import Desk, DeskCommand, Disconnect, Dropped, Ordered, Report, Spoke, Tell, Tick
+from cirrus.core.desk import (
+    Desk,
+    DeskCommand,
+    Disconnect,
+    Dropped,
+    Joined,
+    Ordered,
+    Parted,
+    Report,
+    Spoke,
+    Tell,
+    Tick,
+)
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import (
     Allow,
@@ -41,6 +54,7 @@ TWO = WorkerId("train", 1, 1)
 
 def opened(total: int | None = 4, staleness: int = 10) -> Desk:
     desk = Desk()
+    desk.handle(Joined(-1.0))
     desk.handle(Ordered(0.0, OpenPool("train", "work", total, staleness, 30.0)))
     return desk
 
@@ -60,8 +74,56 @@ def test_an_expected_worker_is_welcome_and_reported() -> None:
 
 
 def test_a_worker_is_sent_away_from_a_pool_that_is_not_open() -> None:
-    commands = Desk().handle(Spoke(0.0, ONE, Hello(7)))
+    desk = Desk()
+    desk.handle(Joined(-1.0))
+    commands = desk.handle(Spoke(0.0, ONE, Hello(7)))
     assert commands == (Tell(ONE, Order("leave", "nothing is to be done here")), Disconnect(ONE))
+
+
+LEAVE = Tell(ONE, Order("leave", "nobody expects this attempt")), Disconnect(ONE)
+
+
+def test_a_worker_that_comes_before_the_driver_waits_until_it_is_told_of() -> None:
+    desk = Desk()
+    assert desk.handle(Spoke(0.0, ONE, Hello(7))) == ()
+    assert desk.handle(Tick(5.0)) == ()
+    desk.handle(Joined(5.0))
+    desk.handle(Ordered(5.1, OpenPool("train", "work", 4, 10, 30.0)))
+    assert desk.handle(Ordered(5.1, Expect(ONE))) == (Tell(ONE, Welcome("work")), Report(WorkerSeen(ONE, 7)))
+
+
+@pytest.mark.parametrize("joined", [None, 5.0])
+def test_a_worker_that_comes_before_the_driver_and_is_not_told_of_is_sent_away(joined: float | None) -> None:
+    desk = Desk()
+    desk.handle(Spoke(0.0, ONE, Hello(7)))
+    if joined is not None:
+        desk.handle(Joined(joined))
+        assert desk.handle(Tick(5.5)) == ()
+    assert desk.handle(Tick(10.1 if joined is None else 5.6)) == LEAVE
+    assert desk.handle(Tick(20.0)) == ()
+
+
+def test_a_worker_that_comes_while_the_driver_is_away_waits_unless_it_is_surely_over() -> None:
+    desk = opened()
+    old, new = WorkerId("train", 0, 2), WorkerId("train", 0, 3)
+    desk.handle(Ordered(0.0, Expect(old)))
+    desk.handle(Parted(1.0))
+    assert desk.handle(Spoke(1.0, ONE, Hello(7)))[-1] == Disconnect(ONE)
+    assert desk.handle(Spoke(1.0, new, Hello(7))) == ()
+    desk.handle(Joined(2.0))
+    assert desk.handle(Ordered(2.1, Fence(new, "gone")))[-1] == Disconnect(new)
+    desk.handle(Parted(3.0))
+    assert desk.handle(Spoke(3.0, new, Hello(7)))[-1] == Disconnect(new)
+    desk.handle(Ordered(3.0, ClosePool("train")))
+    assert desk.handle(Spoke(3.0, WorkerId("train", 0, 9), Hello(7)))[-1] == Disconnect(WorkerId("train", 0, 9))
+
+
+def test_a_worker_that_goes_before_it_is_told_of_is_forgotten() -> None:
+    desk = Desk()
+    desk.handle(Spoke(0.0, ONE, Hello(7)))
+    desk.handle(Dropped(1.0, ONE))
+    desk.handle(Ordered(2.0, OpenPool("train", "work", 4, 10, 30.0)))
+    assert desk.handle(Ordered(2.0, Expect(ONE))) == ()
 
 
 def test_another_attempt_than_the_expected_one_is_sent_away() -> None:

@@ -163,6 +163,11 @@ def test_three_failures_that_are_alike_end_the_pool_with_the_last_words_of_a_wor
     assert pool.counts.wish == 0
 
 
+def test_a_model_that_has_diverged_ends_the_pool_at_once() -> None:
+    end = given_up(running(3).handle(Left(2.0, w(1), "diverged", "the loss of minibatch 7 is nan")))
+    assert end == GiveUp("the model has diverged", "the loss of minibatch 7 is nan")
+
+
 def test_failures_that_differ_do_not_end_the_pool() -> None:
     pool = running(8)
     for slot in range(8):

@@ -44,9 +44,23 @@ def test_a_control_actor_that_knows_nothing_is_told_everything() -> None:
     for unit, lease in ((0, 1), (1, 2), (3, 9)):
         roster.handle(Heard(1.0, messages.UnitDone("train", unit, lease, 10, "", {})))
     words = said(roster.handle(Heard(2.0, messages.Greeting("second"))))
-    assert words[0] == messages.OpenPool("train", "work", 8, 4, 30.0, first=9 + MARGIN, floor=2)
+    assert words[0] == messages.Took(0)
+    assert words[1] == messages.OpenPool("train", "work", 8, 4, 30.0, first=9 + MARGIN, floor=2)
     assert messages.Allow("train", 3) in words
     assert messages.Expect(WorkerId("train", 1, 1)) in words
+
+
+def test_no_control_actor_grants_a_lease_that_one_before_it_may_have_granted() -> None:
+    roster, _ = opened()
+    firsts = []
+    for name in ("second", "third", "fourth"):
+        pool = said(roster.handle(Heard(2.0, messages.Greeting(name))))[1]
+        assert isinstance(pool, messages.OpenPool)
+        firsts.append(pool.first)
+    roster.handle(Heard(3.0, messages.UnitDone("train", 0, firsts[-1] + 7, 10, "", {})))
+    pool = said(roster.handle(Heard(4.0, messages.Greeting("fifth"))))[1]
+    assert isinstance(pool, messages.OpenPool)
+    assert [*firsts, pool.first] == [1 + MARGIN, 1 + 2 * MARGIN, 1 + 3 * MARGIN, 1 + 4 * MARGIN + 7]
 
 
 def test_units_that_are_to_be_done_again_lower_the_floor_until_they_are() -> None:
@@ -56,17 +70,32 @@ def test_units_that_are_to_be_done_again_lower_the_floor_until_they_are() -> Non
     roster.handle(Steered(messages.Reopen("train", (1, 2))))
     floors = []
     for name, unit in (("second", 1), ("third", 2), ("fourth", 2)):
-        pool = said(roster.handle(Heard(2.0, messages.Greeting(name))))[0]
+        pool = said(roster.handle(Heard(2.0, messages.Greeting(name))))[1]
         assert isinstance(pool, messages.OpenPool)
         floors.append(pool.floor)
         roster.handle(Heard(2.0, messages.UnitDone("train", unit, 50, 10, "", {})))
     assert floors == [1, 2, 4]
 
 
-def test_the_same_control_actor_is_told_only_what_may_have_been_missed() -> None:
+def test_the_same_control_actor_is_told_again_what_it_has_not_taken_in() -> None:
+    roster, commands = opened()
+    roster.handle(Heard(1.0, messages.PoolDone("train")))
+    words = said(roster.handle(Heard(2.0, messages.Greeting("first", took=2))))
+    assert words == [messages.Took(1), said(commands)[2]]
+
+
+def test_what_the_control_actor_has_said_is_acknowledged_so_that_it_can_forget_it() -> None:
     roster, _ = opened()
-    words = said(roster.handle(Heard(2.0, messages.Greeting("first"))))
-    assert words == [messages.Expect(WorkerId("train", slot, 1)) for slot in range(2)]
+    for _ in range(3):
+        roster.handle(Heard(1.0, messages.PoolDone("train")))
+    assert said(roster.handle(slots.Tick(1.1))) == [messages.Took(3)]
+    assert said(roster.handle(slots.Tick(1.2))) == []
+
+
+def test_orders_that_were_taken_in_are_forgotten() -> None:
+    roster, commands = opened()
+    roster.handle(Heard(1.0, messages.Took(len(said(commands)))))
+    assert said(roster.handle(Heard(2.0, messages.Greeting("first", took=3)))) == [messages.Took(0)]
 
 
 def test_nobody_is_replaced_where_the_input_is_at_fault() -> None:
@@ -87,7 +116,7 @@ def test_a_pool_that_is_to_end_is_over_when_the_last_worker_has_left() -> None:
     worker = WorkerId("train", 0, 1)
     roster.handle(Heard(1.0, messages.WorkerSeen(worker, 7)))
     commands = roster.handle(Closing(2.0, "train"))
-    assert messages.Drain(worker, "the pool is getting smaller") in said(commands)
+    assert messages.Drain(worker, "the stage is over") in said(commands)
     assert Over("train") not in commands
     commands = roster.handle(Heard(3.0, messages.WorkerLeft(worker, "drained", "")))
     assert commands[-2:] == (Say(messages.ClosePool("train")), Over("train"))

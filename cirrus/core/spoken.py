@@ -1,0 +1,46 @@
+"""What was said over a line that may break: kept until the other side has taken it in, and said again on the next line.
+
+Both sides count. On each new line each says first how much it has taken in of all that the other ever said; so whatever
+the old line lost is said once more, and nothing is taken in twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Spoken(Generic[T]):
+    """One side's words, in their order; at most ``most`` of them are under way at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._words: deque[T] = deque()  # that may not have been taken in
+        self._taken = 0
+        self._under_way = 0
+
+    def say(self, word: T) -> None:
+        """Keep a new word until its turn comes."""
+        self._words.append(word)
+
+    def taken(self, count: int) -> None:
+        """Forget the first ``count`` words of all: the other side has them."""
+        for _ in range(min(count - self._taken, len(self._words))):
+            self._words.popleft()
+            self._taken += 1
+            self._under_way = max(0, self._under_way - 1)
+
+    def new_line(self) -> None:
+        """What was under way is lost, and has to be sent again unless it was taken in."""
+        self._under_way = 0
+
+    def due(self) -> tuple[T, ...]:
+        """What is to be sent now; each word once on each line."""
+        if self._under_way >= self._most or self._under_way == len(self._words):
+            return ()
+        words = tuple(islice(self._words, self._under_way, self._most))
+        self._under_way += len(words)
+        return words

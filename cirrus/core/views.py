@@ -1,0 +1,16 @@
+"""What a run shows of its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as the driver sees it: ``state`` is requested, running, lost or draining, for ``seconds``."""
+
+    stage: str
+    slot: int
+    attempt: int
+    state: str
+    seconds: float
