@@ -11,25 +11,21 @@ import secrets
 import sys
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 from aiohttp import ClientSession
 
 from cirrus import checks, events
-from cirrus.actors.assembly import assemble
 from cirrus.actors.bus import EventBus
 from cirrus.actors.crew import Crew
 from cirrus.actors.fleet import Fleet
 from cirrus.actors.inspection import inspect
 from cirrus.actors.kernel import Kernel, undisturbed
 from cirrus.actors.orders import Address, Orders
-from cirrus.actors.preparing import prepare
-from cirrus.actors.records import Past, Records, finite, read_run, same_input
+from cirrus.actors.records import Past, Records, read_run, same_input
 from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
 from cirrus.actors.shards import Plan, ShardCalls
-from cirrus.actors.training import Job, train
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker
@@ -38,15 +34,14 @@ from cirrus.cloud.processes import Processes
 from cirrus.core.cost import FREE, Cost, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
-from cirrus.errors import BudgetExceeded, Conflict, Killed, OutsideError, RunBusy
-from cirrus.learn.encoding import Encoder
+from cirrus.core.views import WorkerView
+from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, RunBusy
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
+from cirrus.stages import Outcome, Task, through
 from cirrus.store.base import ObjectStore
-from cirrus.store.datasets import DataSet, decode_dataset
 from cirrus.store.fields import JSON
 from cirrus.store.holding import Spent
-from cirrus.trained import Model
 from cirrus.wire.tokens import Claims, issue
 
 WORKER = (sys.executable, "-m", "cirrus.actors.worker_process")
@@ -56,17 +51,6 @@ GRACE = 5.0  # seconds in which workers and shards may end by themselves
 RENEW = 5.0  # seconds between two signs of life in the store
 SILENT = 20.0  # seconds without one after which the run is parked, for soon another driver may take it
 LOOK = 0.2  # seconds between two looks at the budget
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A worker as the driver sees it: ``state`` is requested, running, lost or draining, for ``seconds``."""
-
-    stage: str
-    slot: int
-    attempt: int
-    state: str
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -88,22 +72,6 @@ class _Ground:
     invoker: Invoker
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What is to be done: the pipeline, its records, what was done before, and the preparation unless it was."""
-
-    pipeline: Pipeline
-    records: Records
-    past: Past
-    work: PrepareWork | None
-
-
-@dataclass(slots=True)
-class _Outcome:
-    metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    model: Model | None = None
-
-
 class Driver:
     """One run from its first look at the input to its last process's end.
 
@@ -120,6 +88,7 @@ class Driver:
         self._meter = Meter(FREE)
         stages = () if isinstance(pipeline, str) else pipeline.stages
         self._wishes = {stage.name: stage.workers for stage in stages}
+        self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
         self._records: Records | None = None
         self._taken: asyncio.Event | None = None
         self._parts: _Parts | None = None
@@ -151,8 +120,10 @@ class Driver:
         """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows."""
         checks.one_of("stage", stage, self.stages)
         checks.integer("workers", workers, 0, 10_000)
-        if self._records is not None:
-            await self._records.decide("scaled", {"stage": stage, "workers": workers})
+        number = await self._decide("scaled", {"stage": stage, "workers": workers})
+        if number < self._scaled.get(stage, 0):
+            return  # a wish that was written down later has been heard already
+        self._scaled[stage] = number
         self._wishes[stage] = workers
         self.bus.publish(events.WorkersScaled(at=self._at, stage=stage, workers=workers))
         if self._parts is not None:
@@ -163,8 +134,19 @@ class Driver:
         self.ending = "killed"
         if self._taken is not None:  # else there is no run yet
             await self._taken.wait()
-        if self._records is not None:
-            await self._records.decide("killed", {"reason": reason})
+        await self._decide("killed", {"reason": reason})
+
+    async def _decide(self, kind: str, fields: Mapping[str, JSON]) -> int:
+        """Make what somebody wants durable; where another driver turns out to have the run, this one ends at once."""
+        if self._records is None:
+            return 0
+        try:
+            return await self._records.decide(kind, fields)
+        except RunBusy as error:
+            if self._parts is not None:
+                with contextlib.suppress(Closed):  # it is ending
+                    self._parts.kernel.task(_fail(error), name="another driver")
+            raise
 
     async def drive(self) -> Result:
         """Run the pipeline; whatever happens, nothing of it is left running when this returns."""
@@ -194,7 +176,11 @@ class Driver:
         )
         self.bus.close()
 
-    async def _begin(self, store: ObjectStore) -> _Task:
+    def failed(self, error: Exception) -> None:
+        """Say what ended the run early."""
+        self.finished(ending(error, "parked"), str(error))
+
+    async def _begin(self, store: ObjectStore) -> Task:
         """Look at the input, and take the run: a new one, or one that goes on."""
         if isinstance(self._given, str):
             return await self._take_up(store, self._given)
@@ -206,9 +192,9 @@ class Driver:
             except Conflict:
                 self.run_id = _run_id(pipeline.name, self._clock)
             else:
-                return _Task(pipeline, records, Past(), work)
+                return Task(pipeline, records, Past(), work)
 
-    async def _take_up(self, store: ObjectStore, run_id: str) -> _Task:
+    async def _take_up(self, store: ObjectStore, run_id: str) -> Task:
         pipeline, before = await read_run(store, run_id)
         records = await self._hold(Records.take(store, run_id, self._clock))
         past = await records.past()
@@ -219,7 +205,7 @@ class Driver:
         if not past.manifest:
             work = await self._inspect(pipeline, records.epoch)
             same_input(work, before)
-        return _Task(pipeline, records, past, work)
+        return Task(pipeline, records, past, work)
 
     async def _hold(self, holding: Awaitable[Records]) -> Records:
         """Hold the run; a kill that comes meanwhile waits until it can be written down."""
@@ -236,7 +222,7 @@ class Driver:
         async with Kernel(self._clock) as kernel:
             return await inspect(kernel, pipeline.prepare, pipeline.data, output)
 
-    async def _on_ground(self, store: ObjectStore, task: _Task) -> _Outcome:
+    async def _on_ground(self, store: ObjectStore, task: Task) -> Outcome:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(ClientSession())
             processes = Processes()
@@ -245,7 +231,7 @@ class Driver:
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
             return await self._build(_Ground(store, session, processes, invoker), task)
 
-    async def _build(self, ground: _Ground, task: _Task) -> _Outcome:
+    async def _build(self, ground: _Ground, task: Task) -> Outcome:
         """Bring up shards and actors, and take the stages through their courses."""
         key, epoch = secrets.token_bytes(32), task.records.epoch
         async with Kernel(self._clock) as kernel:
@@ -281,47 +267,9 @@ class Driver:
             calls = ShardCalls(ground.session, self._clock, urls, token)
             crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls)
             self._parts = _Parts(kernel, crew, scheduler)
-            outcome = await self._stages(crew, task)
+            outcome = await through(crew, task, self._wishes)
         await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
-
-    async def _stages(self, crew: Crew, task: _Task) -> _Outcome:
-        outcome = _Outcome()
-        first = task.pipeline.prepare.name
-        if task.work is not None:
-            began = self._clock.monotonic()
-            work = replace(task.work, prepare=replace(task.work.prepare, workers=self._wishes[first]))
-            manifest, dataset = await prepare(crew, work)
-            outcome.metrics[first] = _figures(dataset, self._clock.monotonic() - began)
-            decided: dict[str, JSON] = {
-                "stage": first, "manifest": manifest, "metrics": finite(outcome.metrics[first])
-            }
-            await task.records.decide("prepared", decided)
-        else:
-            manifest = task.past.manifest
-            dataset = await crew.kernel.blocking(decode_dataset, await crew.store.get(manifest), manifest)
-            outcome.metrics[first] = task.past.finished[first]
-        for number, stage in enumerate(task.pipeline.trains, 1):
-            job = Job(replace(stage, workers=self._wishes[stage.name]), number, manifest, dataset)
-            await self._train(crew, task, job, outcome)
-        return outcome
-
-    async def _train(self, crew: Crew, task: _Task, job: Job, outcome: _Outcome) -> None:
-        """Train a stage, or take its model from the store where an earlier driver has finished it."""
-        name = job.stage.name
-        key = crew.key(name, "model.safetensors")
-        if name in task.past.finished:
-            outcome.metrics[name] = task.past.finished[name]
-            model = partial(Model.from_bytes, await crew.store.get(key), key, (type(job.stage.model),))
-            outcome.model = await crew.kernel.blocking(model)
-            return
-        learnt = await train(crew, job)
-        weights = await assemble(crew.kernel, crew.store, learnt.snapshots, learnt.tables)
-        encoder = Encoder.from_json(job.dataset.encoder)
-        outcome.metrics[name] = learnt.metrics
-        outcome.model = Model(job.stage.model, encoder, weights, learnt.metrics)
-        await crew.store.put(key, await crew.kernel.blocking(outcome.model.to_bytes))
-        await task.records.decide("finished", {"stage": name, "metrics": finite(learnt.metrics)})
 
     async def _watch_budget(self, budget: Budget) -> None:
         while True:
@@ -357,6 +305,10 @@ class Driver:
         return self._clock.monotonic() - self.began
 
 
+async def _fail(error: Exception) -> None:
+    raise error
+
+
 def ending(error: BaseException, cancelled: str) -> str:
     """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
 
@@ -380,14 +332,3 @@ def _run_id(name: str, clock: Clock) -> str:
 
 def _view(now: float, worker: WorkerId, state: str, since: float) -> WorkerView:
     return WorkerView(worker.pool, worker.slot, worker.attempt, state, now - since)
-
-
-def _figures(dataset: DataSet, seconds: float) -> dict[str, float]:
-    return {
-        "rows_in": float(dataset.rows_in),
-        "skipped": float(dataset.skipped),
-        "train": float(sum(block.rows for block in dataset.train)),
-        "test": float(sum(block.rows for block in dataset.test)),
-        "features": float(dataset.features),
-        "seconds": seconds,
-    }

@@ -1,6 +1,7 @@
 """Running a pipeline: ``run`` from beginning to end, ``start`` to watch and steer it while it goes on.
 
-Both work inside any running event loop and leave nothing behind: no task, process, socket, thread or handler.
+Both work inside any running event loop and leave nothing behind: no task, process, socket, thread or handler. What
+is heavy to import is imported on a thread when the first run starts, so that the loop goes on turning meanwhile.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from cirrus import checks, events
 from cirrus.actors.bus import EventBus
-from cirrus.actors.inspection import check_models
 from cirrus.actors.kernel import Kernel, Task
-from cirrus.clock import SystemClock
+from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.places import Local, local
 from cirrus.core.cost import Cost
-from cirrus.driver import Driver, WorkerView, ending
+from cirrus.core.views import WorkerView
 from cirrus.errors import Killed
 from cirrus.pipeline import Pipeline
-from cirrus.results import Result
+
+if TYPE_CHECKING:
+    from cirrus.driver import Driver
+    from cirrus.results import Result
 
 
 class Run:
@@ -90,7 +94,7 @@ class Run:
             self._conclude()
             raise
         except Exception as error:  # noqa: BLE001  the border: whoever waits for the result hears of it
-            self._driver.finished(ending(error, "parked"), str(error))
+            self._driver.failed(error)
             self._fail(error)
         else:
             self._driver.finished("done", "")
@@ -112,6 +116,16 @@ class Run:
             self._outcome.cancel()
 
 
+def _driver(pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus) -> Driver:
+    """A driver for the run; ``PipelineError`` where workers could not import a stage's model."""
+    from cirrus.actors.inspection import check_models  # noqa: PLC0415  too heavy for a loop
+    from cirrus.driver import Driver  # noqa: PLC0415  too heavy for a loop
+
+    if isinstance(pipeline, Pipeline):
+        check_models(pipeline.trains)
+    return Driver(pipeline, place, clock, bus)
+
+
 @asynccontextmanager
 async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
@@ -123,14 +137,12 @@ async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIt
     checks.instance("pipeline", pipeline, Pipeline | str, "a Pipeline, or the id of a run")  # type: ignore[arg-type]
     if isinstance(pipeline, str):
         checks.name("pipeline", pipeline)
-    else:
-        check_models(pipeline.trains)
     place = local() if on is None else on
     checks.instance("on", place, Local, "cirrus.local(...)")
     clock = SystemClock()
     bus = EventBus()
     async with Kernel(clock) as kernel:
-        going = Run(kernel, Driver(pipeline, place, clock, bus), bus)
+        going = Run(kernel, await kernel.blocking(_driver, pipeline, place, clock, bus), bus)
         yield going
         await going.ended()
     error = going.unheard

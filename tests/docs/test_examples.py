@@ -46,7 +46,7 @@ def test_criteo_on_a_file(tmp_path: Path) -> None:
 
 
 def test_workers_are_scaled_while_they_train(tmp_path: Path) -> None:
-    shown = example("live_scaling.py", "--rows", 10_000, "--epochs", 24, "--store", tmp_path / "store")
+    shown = example("live_scaling.py", "--rows", 10_000, "--epochs", 60, "--store", tmp_path / "store")
     lines = iter([line.partition(" s  ")[2] for line in shown.splitlines()])
     order = ["6 workers are wished for", "6 workers are here", "0 workers are wished for", "0 workers are here"]
     order += ["3 workers are wished for", "3 workers are here"]
