@@ -25,12 +25,16 @@ WORKER = "cirrus.actors.worker_process"
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """A training stage that counts its minibatches: ``rows`` rows in blocks of ``block``, ``passes`` times."""
+    """A training stage that counts its minibatches: ``rows`` rows in blocks of ``block``, ``passes`` times.
+
+    Each takes a worker ``pause`` seconds.
+    """
 
     rows: int = 3200
     block: int = 64
     minibatch: int = 4
     passes: int = 2
+    pause: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -58,8 +62,8 @@ class Oracle:
     ) -> Train:
         """A stage that counts."""
         return Train(
-            model=Counting(room=self.steps + 5), minibatch=self.minibatch, until=epochs(self.passes), workers=workers,
-            shards=shards, depth=depth, timeout=timeout, memory=memory,
+            model=Counting(self.steps + 5, self.pause), minibatch=self.minibatch, until=epochs(self.passes),
+            workers=workers, shards=shards, depth=depth, timeout=timeout, memory=memory,
         )
 
     def check(self, result: Result) -> None:

@@ -119,7 +119,7 @@ async def test_row_12_frames_of_an_old_run_or_epoch_are_refused_and_counted(tmp_
 async def test_row_20_a_partition_between_worker_and_shard_heals_by_itself(tmp_path: Path) -> None:
     async with pair(tmp_path) as found:
         async with asyncio.TaskGroup() as group:
-            learning = group.create_task(found.learn(*range(40)))
+            learning = group.create_task(found.learn(*range(200)))
             for ways in (("up",), ("down",), ("up", "down")):
                 await asyncio.sleep(0.05)
                 found.proxy.hold(*ways)
@@ -127,7 +127,7 @@ async def test_row_20_a_partition_between_worker_and_shard_heals_by_itself(tmp_p
                 assert not learning.done()
                 found.proxy.go_on(*ways)
         assert (found.breaks, found.duplicates) == (0, 0)
-        await found.counted(*range(40))
+        await found.counted(*range(200))
 
 
 @uvloop_only

@@ -65,7 +65,7 @@ async def through(
 
 @asyncio_only
 async def test_row_04_every_event_is_delivered_twice_and_the_second_leaves_and_is_paid(tmp_path: Path) -> None:
-    account = await through(tmp_path, Oracle(passes=12), Odds(seed=4, duplicate=1.0, by=2.0), workers=2)
+    account = await through(tmp_path, Oracle(passes=12, pause=0.001), Odds(seed=4, duplicate=1.0, by=2.0), workers=2)
     assert account.did("duplicate") == 3
     assert [(one.slot, one.attempt) for one in sorted(account.started, key=lambda one: one.slot)] == [(0, 1), (1, 1)]
     assert account.replaced == []
@@ -77,7 +77,7 @@ async def test_row_04_every_event_is_delivered_twice_and_the_second_leaves_and_i
 async def test_row_05_events_are_lost_or_come_late_and_others_take_their_place(tmp_path: Path) -> None:
     odds = Odds(seed=33, lose=0.3, late=0.4, by=8.0)
     policy = PoolPolicy(start_deadline=4.0)
-    account = await through(tmp_path, Oracle(passes=24), odds, workers=4, policy=policy)
+    account = await through(tmp_path, Oracle(passes=24, pause=0.002), odds, workers=4, policy=policy)
     assert account.did("lose") >= 2
     assert any("no sign of life" in one.reason for one in account.replaced)
 

@@ -61,9 +61,9 @@ async def ten_die(folder: Path, oracle: Oracle, shards: int) -> None:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_ten_workers_die_and_every_minibatch_counts_once(tmp_path: Path) -> None:
-    await ten_die(tmp_path, Oracle(passes=30), shards=1)
+    await ten_die(tmp_path, Oracle(passes=30, pause=0.001), shards=1)
 
 
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_ten_workers_of_three_shards_die_and_every_minibatch_counts_once_on_each(tmp_path: Path) -> None:
-    await ten_die(tmp_path, Oracle(passes=20), shards=3)
+    await ten_die(tmp_path, Oracle(passes=20, pause=0.001), shards=3)

@@ -1,0 +1,58 @@
+"""A pipeline that learns clicks and counts its minibatches beside: what it learns and counts shows every fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cirrus.learn.schedule import steps_in
+from cirrus.pipeline import Pipeline, Prepare, Train
+from cirrus.results import Result
+from cirrus.sources import criteo
+from cirrus.steps import Bucket, Hash, every
+from cirrus.store.base import ObjectStore
+from cirrus.store.datasets import load
+from cirrus.testing.data import criteo_like
+from cirrus.until import epochs
+from tests.chaos.models import CountedLogistic
+
+ROWS = 20_000
+PASSES = 10
+BLOCK, MINIBATCH = 500, 100
+
+ROOM = 300
+"""More minibatches than there are."""
+
+
+def gate(folder: Path) -> Path:
+    """The file that lets learning go on at full speed."""
+    return folder / "gate"
+
+
+def clicks(folder: Path, workers: int, shards: int) -> Pipeline:
+    """The pipeline, its rows in ``folder``, where they are made if they are not there."""
+    path = folder / "clicks.tsv"
+    if not path.exists():
+        criteo_like(path, ROWS, seed=3)
+    return Pipeline(
+        name="clicks",
+        data=criteo(path),
+        stages=(
+            Prepare(steps=(Bucket(), Hash(bits=14)), test=every(5, at=4), workers=1, block=BLOCK),
+            Train(
+                model=CountedLogistic(room=ROOM, gate=str(gate(folder))), minibatch=MINIBATCH,
+                until=epochs(PASSES), workers=workers, shards=shards, snapshot=1.0,
+            ),
+        ),
+    )  # fmt: skip
+
+
+async def check(store: ObjectStore, result: Result) -> None:
+    """Every minibatch of the data set has counted once in every pass."""
+    dataset = await load(store, f"runs/{result.run_id}/prepare/manifest.json")
+    steps = sum(steps_in(block.rows, MINIBATCH) for block in dataset.train)
+    expected = np.zeros(ROOM, np.float32)
+    expected[:steps] = PASSES
+    found = result.model.weights["counts"][:, 0]
+    assert (found == expected).all(), f"{found.tolist()} instead of {PASSES} for each of {steps} minibatches"

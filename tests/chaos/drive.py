@@ -1,0 +1,103 @@
+"""A driver in a process of its own, for tests that kill it: ``python -m tests.chaos.drive``, its task as JSON on stdin.
+
+It prints each event of its run as a line of JSON, and at the end how the run ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cirrus.core.slots import PoolPolicy
+from cirrus.errors import CirrusError
+from cirrus.pipeline import Pipeline
+from cirrus.runs import start
+from cirrus.store.base import ObjectStore
+from cirrus.testing.crashing import kill
+from cirrus.testing.places import Troubled
+from cirrus.testing.stores import MeddledStore, Request
+from tests.chaos.clicks import check, clicks
+from tests.chaos.ground import Oracle
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Drive a new run of the oracle, or of the clicks, or go on with ``run``, with objects below ``folder``.
+
+    The process dies as by SIGKILL right after it has written the first object whose key ends in ``fall_after``.
+    """
+
+    folder: str
+    run: str = ""
+    what: Literal["oracle", "clicks"] = "oracle"
+    fall_after: str = ""
+    rows: int = 640
+    passes: int = 2
+    workers: int = 2
+    shards: int = 1
+    snapshot: float = 10.0
+    kill: bool = False
+    restarts: int = 10
+
+    @property
+    def oracle(self) -> Oracle:
+        """What the run counts."""
+        return Oracle(rows=self.rows, passes=self.passes)
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+async def drive(task: Task) -> dict[str, float]:
+    """Take the run to its end, and see that it counted right; figures of what it has learnt."""
+
+    async def fall(request: Request) -> None:
+        if task.fall_after and request.writes and request.key.endswith(task.fall_after):
+            kill()
+
+    def meddle(store: ObjectStore) -> ObjectStore:
+        return MeddledStore(store, after=fall)
+
+    folder = Path(task.folder)
+    place = Troubled(folder / "store", meddle=meddle, patience=PoolPolicy(restarts=task.restarts))
+    async with start(task.run or pipeline(task, folder), on=place) as run:
+        async for event in run.events():
+            _say({"event": type(event).__name__, **asdict(event)})
+            if task.kill and type(event).__name__ == "StageProgress":
+                await run.kill(reason="enough")
+        result = await run.result()
+        if task.what == "oracle":
+            task.oracle.check(result)
+            return {}
+        await check(place.open(), result)
+        return {name: figure for name, figure in result.metrics["train"].items() if math.isfinite(figure)}
+
+
+def pipeline(task: Task, folder: Path) -> Pipeline:
+    """What is driven."""
+    if task.what == "clicks":
+        return clicks(folder, task.workers, task.shards)
+    stage = task.oracle.train(workers=task.workers, shards=task.shards)
+    return task.oracle.pipeline(folder, replace(stage, snapshot=task.snapshot))
+
+
+def main() -> None:
+    """Drive, and say how it ended."""
+    task = Task(**json.loads(sys.stdin.readline()))
+    try:
+        figures = asyncio.run(drive(task))
+    except CirrusError as error:
+        _say({"ended": type(error).__name__, "text": str(error)})
+    else:
+        _say({"ended": "done", **figures})
+
+
+if __name__ == "__main__":
+    main()
