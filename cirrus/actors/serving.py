@@ -132,6 +132,8 @@ class CompiledServing(Serving):
             return super().pull(request, status)
         table, local = self._tables[numbers[0]], keys[0]
         clock = table.clock
+        if table.past is not None:
+            table.note(local)
         answer, values = part.answer(local, numbers[0], status, step, clock)
         size = local.nbytes + values.nbytes
         return answer, OpenPull(numbers, keys, (clock,), (values if table.damps else None,), size)

@@ -14,6 +14,7 @@ from cirrus.actors.shard import Counters, Shard
 from cirrus.actors.values import Value, Values
 from cirrus.core.ledger import Ledger
 from cirrus.errors import Conflict, Corrupt, NotFound, StoreError, WireError
+from cirrus.learn.past import Past
 from cirrus.learn.tables import Table
 from cirrus.store.base import ObjectStore
 from cirrus.store.checkpoints import (
@@ -24,8 +25,8 @@ from cirrus.store.checkpoints import (
     Offload,
     Snapshot,
     beginning,
-    drafted,
     newest_snapshot,
+    outlined,
     prune,
     save_snapshot,
     snapshot_key,
@@ -84,7 +85,7 @@ class Snapshots:
             raise Conflict(self._shelf.prefix, why)
         self.busy = True
         try:
-            key = await self._write(draft(shard, self._shelf.epoch, secrets.token_hex(8)))
+            key = await self._write(await self._copied(Moment(shard, self._shelf.epoch, secrets.token_hex(8))))
             await prune(self._shelf.store, self._shelf.prefix, KEEP, self._bad)
         finally:
             self.busy = False
@@ -96,6 +97,14 @@ class Snapshots:
             await sleep(LOOK)
         if not self._succeeded:
             await self.save(shard)
+
+    async def _copied(self, moment: Moment) -> Draft:
+        try:
+            draft = await self._shelf.offload(moment.copied)
+        finally:
+            moment.end()
+        await self._shelf.offload(moment.mend, draft)
+        return draft
 
     async def _write(self, drafted: Draft) -> str:
         shelf = self._shelf
@@ -144,43 +153,79 @@ async def resume(shard: Shard, shelf: Shelf) -> Snapshots:
     shard of a later epoch has begun.
     """
     while True:
-        newest = await shelf.newest()
-        snapshots = Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
-        snapshots.skipped = newest.skipped
-        if newest.snapshot is not None:
-            if _whole(newest.snapshot.header.get("epoch", 0)) > shelf.epoch:
-                raise Conflict(shelf.prefix, "a shard of a later driver has taken over")
-            fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
-        elif newest.skipped:
-            raise newest.skipped[0]
+        snapshots = await _begun(shard, shelf)
         with suppress(Conflict):  # that one still lived, and has written one more: begin with it
             await snapshots.save(shard)
             return snapshots
 
 
-def draft(shard: Shard, epoch: int = 0, nonce: str = "") -> Draft:
-    """A copy of all that a shard holds; nothing else may happen to the shard while it is made.
+async def _begun(shard: Shard, shelf: Shelf) -> Snapshots:
+    """Fill the shard from its newest sound snapshot, of which nothing stays in memory."""
+    newest = await shelf.newest()
+    snapshots = Snapshots(shelf, newest.following, frozenset(one.key for one in newest.skipped))
+    snapshots.skipped = newest.skipped
+    if newest.snapshot is not None:
+        if _whole(newest.snapshot.header.get("epoch", 0)) > shelf.epoch:
+            raise Conflict(shelf.prefix, "a shard of a later driver has taken over")
+        fill(shard, newest.snapshot, snapshot_key(shelf.prefix, newest.number))
+    elif newest.skipped:
+        raise newest.skipped[0]
+    return snapshots
 
-    Who gives each a ``nonce`` of its own knows it from all others.
+
+class Moment:
+    """All that a shard holds when this is made, to be copied while steps go on; it makes nobody wait.
+
+    First ``copied``, then ``end``, then ``mend``. Steps are the loop's, and so is ``end``; the others work for a while
+    and belong on a thread. Who gives each a ``nonce`` of its own knows its snapshot from all others.
     """
-    values = shard.values.dump()
-    arrays: dict[str, Array] = {
-        f"{number}.{name}": array for number, table in enumerate(shard.tables) for name, array in table.arrays().items()
-    }
-    arrays["values"] = np.frombuffer(b"".join([one.data for one in values]), np.uint8)
-    header: dict[str, JSON] = {
-        "epoch": epoch,
-        "nonce": nonce,
-        "shard": shard.shard,
-        "shards": shard.shards,
-        "tables": [spec_to_json(table.spec) for table in shard.tables],
-        "clocks": [table.clock for table in shard.tables],
-        "ledgers": {str(line): ledger.dump() for line, ledger in shard.ledgers.items()},
-        "values": [[one.name, len(one.data), one.version, one.expires] for one in values],
-        "version": shard.values.version,
-        "counters": asdict(shard.counters),
-    }
-    return drafted(header, arrays)
+
+    def __init__(self, shard: Shard, epoch: int = 0, nonce: str = "") -> None:
+        self._tables = tuple(shard.tables)
+        self._values = shard.values.dump()
+        self._header: dict[str, JSON] = {
+            "epoch": epoch,
+            "nonce": nonce,
+            "shard": shard.shard,
+            "shards": shard.shards,
+            "clocks": [table.clock for table in self._tables],
+            "ledgers": {str(line): ledger.dump() for line, ledger in shard.ledgers.items()},
+            "version": shard.values.version,
+            "counters": asdict(shard.counters),
+        }
+        self._pasts = [table.remember() for table in self._tables]
+
+    def copied(self) -> Draft:
+        """A copy of everything; rows that are changed meanwhile are still to be mended in it."""
+        header: dict[str, JSON] = {
+            **self._header,
+            "tables": [spec_to_json(table.spec) for table in self._tables],
+            "values": [[one.name, len(one.data), one.version, one.expires] for one in self._values],
+        }
+        arrays: dict[str, Array] = {
+            f"{number}.{name}": array for number, past in enumerate(self._pasts) for name, array in past.arrays.items()
+        }
+        values = np.frombuffer(b"".join([one.data for one in self._values]), np.uint8)
+        draft = outlined(header, {**arrays, "values": values})
+        draft.places["values"][...] = values
+        for number, past in enumerate(self._pasts):
+            past.copy(_places(number, past, draft))
+        return draft
+
+    def end(self) -> None:
+        """The copy is complete, or given up: rows need not be kept any more before they change."""
+        for table in self._tables:
+            table.forget()
+
+    def mend(self, draft: Draft) -> None:
+        """Make the copy what the shard was at this moment."""
+        for number, past in enumerate(self._pasts):
+            past.mend(_places(number, past, draft))
+
+
+def _places(number: int, past: Past, draft: Draft) -> dict[str, Array]:
+    """Where a draft has that table's arrays."""
+    return {name: draft.places[f"{number}.{name}"] for name in past.arrays}
 
 
 def fill(shard: Shard, snapshot: Snapshot, name: str) -> None:

@@ -13,6 +13,7 @@ from cirrus.errors import Corrupt
 from cirrus.learn.base import TableSpec
 from cirrus.learn.compiled import part_of
 from cirrus.learn.optimizers import rule
+from cirrus.learn.past import Past
 from cirrus.learn.penalties import Penalty
 from cirrus.learn.rows import Floats, Keys
 from cirrus.learn.rules import Array, Local, Weighted
@@ -26,7 +27,8 @@ class Table:
 
     ``local`` below is intp (or uint32, see ``local``), strictly ascending, within the part; values and gradients are
     contiguous float32 of shape (len(local), width). Nothing of that is checked here: the border has done so.
-    ``part`` is the compiled code that does the work here, if any does.
+    ``part`` is the compiled code that does the work here, if any does; whoever has it pull rows calls ``note`` before.
+    ``past`` is what the table was when somebody began to copy it, and ``None`` where nobody does.
     """
 
     def __init__(self, spec: TableSpec, shard: int, shards: int) -> None:
@@ -40,6 +42,7 @@ class Table:
             self._penalty = Penalty(self._rule, spec.l2, spec.l1, here)
         touched = None if self._penalty is None else self._penalty.touched
         self.part = part_of(self._rule, spec, here, touched)
+        self.past: Past | None = None
 
     @property
     def clock(self) -> int:
@@ -68,6 +71,8 @@ class Table:
     def pull(self, local: Local, out: Floats | None = None) -> Floats:
         """The current values, in ``out`` or a new array; what these rows owe in penalties is written."""
         out = self._room(local) if out is None else out
+        if self.past is not None:
+            self.note(local)
         if self.part is not None:
             self.part.pull(local, out, self._rule.clock)
         else:
@@ -82,6 +87,8 @@ class Table:
         it other steps have done in between (``cirrus.learn.staleness``). ``None`` applies it in full.
         """
         seen = pulled if self.damps else None
+        if self.past is not None:
+            self.past.note(local)
         if self.part is not None:
             self.part.push(local, gradient, seen, self._rule.clock)
         else:
@@ -94,6 +101,21 @@ class Table:
         if len(local):
             shape = (len(local), *self._rule.shape[1:])
             self._rule.step(local, gradient.reshape(shape), None if seen is None else seen.reshape(shape))
+
+    def note(self, local: Local) -> None:
+        """Keep for the past, if there is one, the rows that a pull of them changes: those that may owe penalties."""
+        if self.past is not None and self._penalty is not None:
+            self.past.note(local)
+
+    def remember(self) -> Past:
+        """Begin to keep what the table is now, so that it can be copied while it changes, until ``forget``."""
+        assert self.past is None, "one copy at a time"
+        self.past = Past(self._arrays())
+        return self.past
+
+    def forget(self) -> None:
+        """The table has been copied: keep nothing more. What was kept is in the past that ``remember`` gave."""
+        self.past = None
 
     def tick(self) -> None:
         """Advance the clock by a step that has no rows on this shard; the same as a push of none."""

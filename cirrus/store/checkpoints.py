@@ -54,9 +54,10 @@ class Offload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A snapshot whose arrays have been copied, and whose checksum is still to be computed; see ``sealed``."""
+    """A snapshot without its checksum, which ``sealed`` computes. ``places``: its arrays, as views of ``data``."""
 
     data: memoryview
+    places: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Newest:
     following: int = 0
 
 
-def drafted(header: Mapping[str, JSON], arrays: Mapping[str, Array]) -> Draft:
-    """Copy header and arrays as they are now: the quick half of the work, after which the arrays may change again.
+def outlined(header: Mapping[str, JSON], arrays: Mapping[str, Array]) -> Draft:
+    """All of a draft but its arrays, which are to be copied to ``places``; here only their types and shapes count.
 
     ``ValueError`` for a dtype that is not stored, for NaN in the header, and for more than the format can take.
     """
@@ -92,12 +93,21 @@ def drafted(header: Mapping[str, JSON], arrays: Mapping[str, Array]) -> Draft:
     total = FIXED.size + _padded(len(text)) + sum(_padded(one.nbytes) for one in arrays.values())
     data = np.empty(total, np.uint8).data  # numpy asks for huge pages: four times as quick as a bytearray
     FIXED.pack_into(data, 0, MAGIC, VERSION, 0, 0, len(text), total)
-    at = _filled_up(data, FIXED.size, len(text))
     data[FIXED.size : FIXED.size + len(text)] = text
+    at = _filled_up(data, FIXED.size, len(text))
+    places: dict[str, Array] = {}
     for name, one in arrays.items():
-        np.ndarray(one.shape, _stored(name, one), data, at)[...] = one
+        places[name] = np.ndarray(one.shape, _stored(name, one), data, at)
         at = _filled_up(data, at, one.nbytes)
-    return Draft(data)
+    return Draft(data, places)
+
+
+def drafted(header: Mapping[str, JSON], arrays: Mapping[str, Array]) -> Draft:
+    """Copy header and arrays as they are now, after which the arrays may change again; errors as ``outlined``."""
+    draft = outlined(header, arrays)
+    for name, one in arrays.items():
+        draft.places[name][...] = one
+    return draft
 
 
 def sealed(draft: Draft) -> memoryview:

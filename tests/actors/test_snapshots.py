@@ -10,12 +10,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cirrus.actors.shard import Connection, Shard
-from cirrus.actors.snapshots import KEEP, Shelf, begin, draft, fill, resume
+from cirrus.actors.snapshots import KEEP, Moment, Shelf, begin, fill, resume
 from cirrus.errors import Conflict, Corrupt
 from cirrus.learn.base import TableSpec
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Optimizer
 from cirrus.store.base import ObjectStore
-from cirrus.store.checkpoints import Snapshot, decode_snapshot, sealed
+from cirrus.store.checkpoints import Draft, Snapshot, decode_snapshot, sealed
 from cirrus.store.memory import MemoryStore
 from cirrus.wire import frames
 from cirrus.wire.frames import Step
@@ -40,6 +40,14 @@ def go_on(shard: Shard, first: int, steps: int) -> None:
         gradients = (np.full((3, 1), step + 0.5, np.float32), np.full((3, 2), -step - 0.5, np.float32))
         pull = frames.encode_step(Step(0, (0, 1), None, (KEYS, KEYS)))
         shard.handle(connection, pull + frames.encode_step(Step(step, (0, 1), gradients, None)))
+
+
+def draft(shard: Shard) -> Draft:
+    moment = Moment(shard)
+    found = moment.copied()
+    moment.end()
+    moment.mend(found)
+    return found
 
 
 def copied(shard: Shard) -> Snapshot:
