@@ -119,18 +119,20 @@ class Worker:
         if self._line is not None:
             self._line.end(kind, detail)
 
-    async def run(self) -> None:
-        """Work until there is nothing left to do, or the worker is to leave."""
+    async def run(self) -> Bye | None:
+        """Work until there is nothing left to do, or the worker is to leave; ``None``: it was not wanted at all."""
         async with Kernel(self._clock) as kernel, ClientSession() as session:
             socket = await self._connect(session)
             line = self._line = Line(socket, self._standing)
             await line.say(Hello(os.getpid()))
-            welcome = await line.welcome()
+            welcome, goodbye = await line.welcome(), None
             if welcome is not None:
                 kernel.task(line.listen(), name="line")
                 kernel.task(self._beat(line), name="beat")
-                await line.say(await self._work(line, session, welcome))
+                goodbye = await self._work(line, session, welcome)
+                await line.say(goodbye)
             await socket.close()
+        return goodbye
 
     async def _connect(self, session: ClientSession) -> ClientWebSocketResponse:
         """The connection to the control actor, which may be away: a shard that died is started again."""
