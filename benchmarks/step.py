@@ -103,7 +103,7 @@ async def one_run(client: StepClient, shard: psutil.Process, unit: int, work: Wo
 
 
 @asynccontextmanager
-async def shard_process() -> AsyncIterator[tuple[str, psutil.Process]]:
+async def shard_process(spec: TableSpec = SPEC) -> AsyncIterator[tuple[str, psutil.Process]]:
     """A shard with the table, its address and its process."""
     with tempfile.TemporaryDirectory() as folder:
         shard = await asyncio.create_subprocess_exec(
@@ -118,7 +118,7 @@ async def shard_process() -> AsyncIterator[tuple[str, psutil.Process]]:
         headers = {"Authorization": f"Bearer {bearer('driver')}"}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{url}/tables", json=[spec_to_json(SPEC)], headers=headers) as answer,
+            session.post(f"{url}/tables", json=[spec_to_json(spec)], headers=headers) as answer,
         ):
             answer.raise_for_status()
         try:
