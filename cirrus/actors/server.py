@@ -160,8 +160,10 @@ class Server:
 
     async def _stop_server(self, request: web.Request) -> web.Response:
         given = await json_body(request)
-        save = given.get("save", False) if isinstance(given, dict) else False
-        self._stop(Stop("the driver asked for it", save is True))
+        save = given.get("save", False) if isinstance(given, dict) else None
+        if not isinstance(save, bool):
+            raise WireError("save is true or false")
+        self._stop(Stop("the driver asked for it", save))
         return web.json_response({"stopping": True})
 
     async def _steps(self, request: web.Request) -> web.WebSocketResponse:

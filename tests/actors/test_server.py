@@ -232,6 +232,13 @@ async def test_a_snapshot_holds_everything_while_steps_go_on(one: Cluster) -> No
     assert restored.counters.applied == clock
 
 
+@pytest.mark.parametrize("body", [[], 7, {"save": "yes"}, {"save": None}])
+async def test_nobody_stops_by_mistake(one: Cluster, body: object) -> None:
+    async with one.session.post(one.urls[0] + "/stop", json=body, headers=bearer("driver")) as answer:
+        assert answer.status == 400
+    assert not one.stops
+
+
 async def test_stopping_is_asked_for_by_the_driver(one: Cluster) -> None:
     async with one.session.post(one.urls[0] + "/stop", json={"save": True}, headers=bearer("driver")) as answer:
         assert answer.status == 200
