@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from aiohttp import ClientSession
 
@@ -91,6 +92,7 @@ class Driver:
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
         self._records: Records | None = None
         self._taken: asyncio.Event | None = None
+        self._renewing = asyncio.Lock()
         self._parts: _Parts | None = None
         self.ending = "parked"  # what a cancellation means
 
@@ -247,7 +249,8 @@ class Driver:
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
             site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy)
-            scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter)
+            cover = partial(self._cover, task.records)
+            scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
 
             async def hear(message: ToDriver) -> None:
@@ -280,13 +283,19 @@ class Driver:
             if budget.minutes is not None and minutes > budget.minutes:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
 
+    async def _cover(self, records: Records) -> None:
+        """Have it written down what those who are billed may come to cost; many that ask at once have one answer."""
+        async with self._renewing:
+            await records.cover(self.cost)
+
     async def _stay_alive(self, records: Records) -> None:
         """Say from time to time that this driver holds the run; where another does, or none can, this one is over."""
         since = self._clock.monotonic()
         while True:
             await self._clock.sleep(RENEW)
             try:
-                await records.renew(self.cost)
+                async with self._renewing:
+                    await records.renew(self.cost)
             except OutsideError:
                 if self._clock.monotonic() - since > SILENT:
                     raise

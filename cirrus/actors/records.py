@@ -26,12 +26,16 @@ Metrics = Mapping[str, float]
 
 @dataclass(slots=True)
 class Past:
-    """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill."""
+    """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill.
+
+    ``orders``: names of the orders from outside that were obeyed.
+    """
 
     manifest: str = ""
     finished: dict[str, Metrics] = field(default_factory=dict)
     wishes: dict[str, int] = field(default_factory=dict)
     killed: str = ""
+    orders: set[str] = field(default_factory=set)
 
 
 class Records:
@@ -43,6 +47,7 @@ class Records:
         self._holding = holding
         self._clock = clock
         self._journal = Journal(store, run_id, holding.epoch)
+        self._covered = Spent()
 
     @property
     def epoch(self) -> int:
@@ -92,6 +97,11 @@ class Records:
                     past.killed = reason
                 case _:
                     pass  # decisions that do not matter to who goes on
+            match entry.fields:
+                case {"order": str(order)}:
+                    past.orders.add(order)
+                case _:
+                    pass  # decided by the driver's own process
         return past
 
     async def decide(self, kind: str, fields: Mapping[str, JSON]) -> int:
@@ -103,7 +113,12 @@ class Records:
 
     async def renew(self, cost: Cost) -> None:
         """Say that this driver lives; ``RunBusy`` where another holds the run."""
-        await self._holding.renew(self._clock.wall(), _spent(cost))
+        self._covered = (await self._holding.renew(self._clock.wall(), _spent(cost))).at_most
+
+    async def cover(self, cost: Cost) -> None:
+        """Have it written down what the run may come to cost, before it does: else nobody knew if this driver died."""
+        if cost.most_dollars > self._covered.dollars or cost.most_seconds > self._covered.worker_seconds:
+            await self.renew(cost)
 
     async def close(self, outcome: str, reason: str, metrics: Mapping[str, Metrics], cost: Cost) -> None:
         """Write down how the run ended, and let go of it; ``RunBusy``, and nothing written, where another has it."""
@@ -183,7 +198,7 @@ def _figures(metrics: Mapping[str, JSON]) -> Metrics:
 
 
 def _spent(cost: Cost) -> Spent:
-    return Spent(cost.dollars, cost.worker_seconds)
+    return Spent(cost.dollars, cost.worker_seconds, cost.committed_dollars, cost.committed_seconds)
 
 
 def _key(run_id: str, name: str) -> str:

@@ -5,7 +5,7 @@ Policy is in ``cirrus.core.roster``; here are the invoker, the control actor's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -21,7 +21,7 @@ from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts
 from cirrus.core.roster import Roster
-from cirrus.errors import InvokeError, StageFailed, Throttled, Unanswered
+from cirrus.errors import InvokeError, OutsideError, StageFailed, Throttled, Unanswered
 from cirrus.wire.tokens import Claims, issue
 
 TICK = 0.1
@@ -127,14 +127,21 @@ SchedulerMessage = Open | Steer | Scale | Close | Word | Ended | NotInvoked | Ti
 
 
 class Scheduler(Actor[SchedulerMessage]):
-    """Owns the pools of a run."""
+    """Owns the pools of a run.
 
-    def __init__(self, kernel: Kernel, site: Site, invoker: Invoker, bus: EventBus, meter: Meter) -> None:
+    ``cover`` returns once it is written down what those who are billed may come to cost: nobody is invoked before.
+    """
+
+    def __init__(
+        self, kernel: Kernel, site: Site, invoker: Invoker, bus: EventBus, meter: Meter,
+        cover: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._kernel = kernel
         self._site = site
         self._invoker = invoker
         self._bus = bus
         self._billing = Billing(meter)
+        self._cover = cover
         self._roster = Roster(site.policy)
         self._pools: dict[str, Open] = {}
         self._closing: dict[str, Promise[None]] = {}
@@ -288,6 +295,11 @@ class Scheduler(Actor[SchedulerMessage]):
 
     async def _invoke_worker(self, assignment: Assignment) -> None:
         assert self._me is not None
+        try:
+            await self._cover()
+        except OutsideError as error:
+            await self._me.send(NotInvoked(assignment.worker, "throttled", str(error)))
+            return
         try:
             await self._invoker.invoke(assignment)
         except InvokeError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from cirrus.errors import Conflict, NotFound, RunBusy
@@ -23,10 +23,20 @@ LOOK = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has cost under its earlier drivers."""
+    """What a run has cost under its drivers up to now, and what workers that go on may add to that at most."""
 
     dollars: float = 0.0
     worker_seconds: float = 0.0
+    committed_dollars: float = 0.0
+    committed_seconds: float = 0.0
+
+    @property
+    def at_most(self) -> Spent:
+        """What it comes to where nobody knows how those workers have ended."""
+        return Spent(self.dollars + self.committed_dollars, self.worker_seconds + self.committed_seconds)
+
+
+_FIGURES = tuple(one.name for one in fields(Spent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class _Record:
             {
                 "nonce": self.nonce, "epoch": self.epoch, "holder": self.holder,
                 "heard": f"{self.heard:.3f}", "state": self.state,
-                "dollars": f"{self.spent.dollars:.9f}", "worker_seconds": f"{self.spent.worker_seconds:.3f}",
+                **{name: f"{figure:.9f}" for name, figure in asdict(self.spent).items()},
             }
         )
 
@@ -94,19 +104,19 @@ class Holding:
             if 0 <= now - found.heard < PATIENCE:
                 raise RunBusy(run_id, found.holder, now - found.heard)
             await sleep(LOOK)  # if it lives, and one of our clocks is wrong, it renews the record meanwhile
-        record = _Record(secrets.token_hex(8), found.epoch + 1, holder, now, "held", found.spent)
+        record = _Record(secrets.token_hex(8), found.epoch + 1, holder, now, "held", found.spent.at_most)
         writing = store.replace_if(key, record.encoded(), info.etag)
         return cls(store, run_id, record, await _claimed(store, run_id, record, writing))
 
-    async def renew(self, now: float, spent: Spent) -> None:
-        """Say that this driver lives; ``RunBusy`` where another has taken the run."""
-        await self._write(replace(self._record, heard=now, state="held", spent=spent), now)
+    async def renew(self, now: float, spent: Spent) -> Spent:
+        """Say that this driver lives, and return what is written down then; ``RunBusy`` where another has the run."""
+        return await self._write(replace(self._record, heard=now, state="held", spent=spent), now)
 
     async def release(self, now: float, spent: Spent) -> None:
         """Let go of the run, so that another may take it at once."""
         await self._write(replace(self._record, heard=now, state="free", spent=spent), now)
 
-    async def _write(self, record: _Record, now: float) -> None:
+    async def _write(self, record: _Record, now: float) -> Spent:
         key = _key(self._run_id)
         try:
             self._etag = await self._store.replace_if(key, record.encoded(), self._etag)
@@ -115,18 +125,42 @@ class Holding:
             found = _decoded(key, await self._store.get(key))
             if found.nonce != self._record.nonce:
                 raise await _busy(self._store, self._run_id, now) from error
-            # A write of ours got through whose answer did not: nobody else writes under our nonce.
+            # A write of ours got through, whose answer did not or came late: nobody else writes under our nonce.
+            if record.state == "held":
+                record = replace(record, spent=max(record.spent, found.spent, key=_at_most))
             self._etag = await self._store.replace_if(key, record.encoded(), etag)
         self._record = record
+        return record.spent
+
+
+Standing = Literal["running", "parked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What others see of who holds a run: ``state`` is ``held`` or ``free``, ``heard`` in seconds since 1970."""
+
+    epoch: int
+    holder: str
+    heard: float
+    state: str
+
+
+async def seen(store: ObjectStore, run_id: str) -> Seen | None:
+    """Who holds the run, or held it last; nothing where nobody ever has."""
+    try:
+        found = _decoded(_key(run_id), await store.get(_key(run_id)))
+    except NotFound:
+        return None
+    return Seen(found.epoch, found.holder, found.heard, found.state)
 
 
 async def state_of(
     store: ObjectStore, run_id: str, now: float, gone: Callable[[str], bool] = lambda _: False
-) -> Literal["running", "parked"]:
+) -> Standing:
     """Whether a driver has the run, or nobody any more; ``gone`` may know of a holder that it is dead for sure."""
-    try:
-        found = _decoded(_key(run_id), await store.get(_key(run_id)))
-    except NotFound:
+    found = await seen(store, run_id)
+    if found is None:
         return "parked"
     held = found.state == "held" and now - found.heard < PATIENCE and not gone(found.holder)
     return "running" if held else "parked"
@@ -149,17 +183,21 @@ async def _busy(store: ObjectStore, run_id: str, now: float) -> RunBusy:
     return RunBusy(run_id, found.holder, max(0.0, now - found.heard))
 
 
+def _at_most(spent: Spent) -> float:
+    return spent.at_most.worker_seconds
+
+
 def _key(run_id: str) -> str:
     return f"runs/{run_id}/holder.json"
 
 
 def _decoded(key: str, data: bytes) -> _Record:
-    fields = Fields.parsed(key, data)
-    fields.only("nonce", "epoch", "holder", "heard", "state", "dollars", "worker_seconds")
+    found = Fields.parsed(key, data)
+    found.only("nonce", "epoch", "holder", "heard", "state", *_FIGURES)
     try:
-        spent = Spent(float(fields.text("dollars")), float(fields.text("worker_seconds")))
-        heard = float(fields.text("heard"))
+        spent = Spent(*[float(found.text(name)) for name in _FIGURES])
+        heard = float(found.text("heard"))
     except ValueError as error:
-        raise fields.wrong("heard, dollars or worker_seconds", "is not a number") from error
-    nonce, holder, state = fields.text("nonce"), fields.text("holder"), fields.text("state")
-    return _Record(nonce, fields.whole("epoch"), holder, heard, state, spent)
+        raise found.wrong(f"heard or {' or '.join(_FIGURES)}", "is not a number") from error
+    nonce, holder, state = found.text("nonce"), found.text("holder"), found.text("state")
+    return _Record(nonce, found.whole("epoch"), holder, heard, state, spent)

@@ -21,6 +21,7 @@ from cirrus.core.ids import WorkerId
 from cirrus.core.messages import (
     Back,
     Beat,
+    Bye,
     ClosePool,
     Done,
     Drain,
@@ -91,7 +92,7 @@ class Ground:
         for message in messages:
             await self.orders[0].send(message)
 
-    def worker(self, who: WorkerId, timeout: float = 60.0) -> tuple[Worker, Task[None]]:
+    def worker(self, who: WorkerId, timeout: float = 60.0) -> tuple[Worker, Task[Bye | None]]:
         """A worker that has begun its life."""
         bearer = token("worker", slot=who.slot, attempt=who.attempt)
         assignment = Assignment("clicks", 2, who, "train", (self.url,), self.store, bearer, 600, timeout)
@@ -109,7 +110,7 @@ class Ground:
             pass
         return replace(message, pid=0) if isinstance(message, WorkerSeen) else message
 
-    async def left(self, task: Task[None]) -> None:
+    async def left(self, task: Task[Bye | None]) -> None:
         """The worker ends by itself, and soon."""
         await self.kernel.within(WITHIN, task.wait())
 

@@ -249,6 +249,13 @@ class SimDriver:
         self._billing.invoked(process.monotonic(), worker, MEMORY, ground.spec.timeout)
         addresses = tuple(self._fleet.address(number) for number in range(ground.spec.shards))
         make = body(ground.network, ground.objects, ground.plan, ground.witness, ground.spec)
+        assert self.records is not None
+        try:
+            await self.records.cover(self.cost)
+        except OutsideError as error:
+            self._billing.refused(process.monotonic(), worker)
+            self._act(slots.InvokeFailed(process.monotonic(), worker, "throttled", str(error)))
+            return
         try:
             await ground.provider.invoke(Call(worker, process, ground.spec.timeout, addresses, make, self._told))
         except InvokeError as error:

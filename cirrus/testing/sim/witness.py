@@ -111,7 +111,7 @@ class Witness:
         if epoch < self.epoch:
             self.breaks("I5", f"{process.name} wrote epoch {epoch} over epoch {self.epoch} into the record of holding")
         if epoch == self.epoch:
-            self.spent = float(str(record["dollars"]))
+            self.spent = float(str(record["dollars"])) + float(str(record["committed_dollars"]))
         self.epochs[process] = self.epoch = epoch
 
     def _journaled(self, epoch: int, kind: str) -> None:
