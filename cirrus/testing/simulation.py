@@ -60,13 +60,14 @@ def simulate(seed: int, faults: FaultPlan | None = None) -> Story:
     plan = drawn(chance) if faults is None else faults
     world = World(seed)
     objects, network, provider = MemoryStore(), Network(world, plan), Provider(world, plan, local=spec.local)
-    witness = Witness(world, spec)
+    witness = Witness(world, spec, objects)
     ground = Ground(world, plan, spec, network, objects, provider, witness)
     user = User(ground)
     Trouble(ground, lambda: user.living, lambda: witness.nodes)
     world.run(plan.until + PATIENCE)
     if not witness.broken:
         _check_end(ground, user)
+    world.close()
     outcome = user.outcome
     return Story(seed, plan, spec, outcome, witness.broken, world.now, world.events, tuple(world.story))
 
@@ -77,7 +78,7 @@ def _check_end(ground: Ground, user: User) -> None:
     if not user.outcome:
         witness.breaks("I8", f"no end within {PATIENCE:g} s after the last fault")
         return
-    witness.check_decisions()
+    witness.check_end(user.outcome)
     world.run(user.ended_at + QUIET)
     left = [one.process.name for one in ground.provider.running if not one.lost]
     left += [one.process.name for one in witness.nodes if one.process.alive]

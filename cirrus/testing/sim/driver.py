@@ -63,7 +63,7 @@ class SimDriver:
         self._ground = ground
         self._gone = gone
         self._ended = ended
-        self._roster = roster.Roster(slots.PoolPolicy(phase=ground.world.chance.number()))
+        self._roster = roster.Roster(slots.PoolPolicy(phase=0.999 * ground.world.chance.number()))
         self._meter = Meter(Price(name="sim", per_gb_second=ground.spec.price, per_invocation=0.0, dated="now"))
         self._billing = Billing(self._meter)
         self._mailbox: Mailbox[Heard] = Mailbox()
@@ -109,7 +109,7 @@ class SimDriver:
         except RunBusy as error:
             self._fail(error)
             raise
-        self._ground.witness.decides(kind, fields)
+        self._ground.witness.decides(self.process, kind, fields)
         return number
 
     async def _main(self) -> None:
@@ -119,6 +119,7 @@ class SimDriver:
         records = Records(store, RUN, holding, process)
         ground.witness.inherited(process.name, records.spent.dollars)
         past = await records.past()
+        ground.witness.resumed(process, past)
         self.records = records
         process.world.tell(process.name, f"has the run in epoch {records.epoch}; {past}")
         if past.killed:
@@ -144,8 +145,8 @@ class SimDriver:
         stages.wishes = {PREPARE: 2, TRAIN: spec.workers} | past.wishes
         if not past.manifest:
             outputs = await stages.prepare(f"runs/{RUN}/{PREPARE}/{epoch}/")
-            self._ground.witness.prepared(self.process, outputs)
-            await self._decide_stage("prepared", {"stage": PREPARE, "manifest": "manifest"})
+            self._ground.witness.prepared(self.process, outputs.rows)
+            await self._decide_stage("prepared", {"stage": PREPARE, "manifest": outputs.manifest})
         if TRAIN in past.finished:
             return
         counts = await stages.train()
@@ -155,7 +156,7 @@ class SimDriver:
     async def _decide_stage(self, kind: str, fields: Mapping[str, str]) -> None:
         assert self.records is not None
         await self.records.decide(kind, {**fields, "metrics": {}})
-        self._ground.witness.decides(kind, fields)
+        self._ground.witness.decides(self.process, kind, fields)
 
     async def _watch_budget(self) -> None:
         while True:
@@ -186,6 +187,10 @@ class SimDriver:
     def _check_cost(self) -> None:
         ground, process = self._ground, self.process
         truly = ground.provider.seconds(process) * ground.spec.price
+        ground.witness.spends(process, self.cost.dollars)
+        counts = self._roster.counts.get(TRAIN)
+        if counts is not None and not self.over and counts.wish:
+            ground.witness.wishes(process, counts.wish)
         ground.witness.billed(self._meter.cost(process.monotonic()).dollars, truly, process.name)
 
     async def _stay_connected(self) -> None:
@@ -232,6 +237,8 @@ class SimDriver:
     def _do(self, command: roster.RosterCommand) -> None:
         match command:
             case roster.Say(message):
+                if isinstance(message, messages.Fence):
+                    self._ground.witness.fences(self.process, message.worker)
                 if self._orders is not None:
                     self._orders.send(FROM_DRIVER.encode(message))
             case slots.Invoke(worker):
@@ -275,6 +282,8 @@ class SimDriver:
 
     def _wind_up(self, error: Exception | None) -> None:
         """Let go of everything, and write down how it ended."""
+        if error is not None:
+            self._ground.witness.failed(self.process, error)
         self.over = True
         process = self.process
         process.world.tell(process.name, f"ends: {error!r}" if error is not None else "is done")

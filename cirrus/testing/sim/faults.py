@@ -15,8 +15,9 @@ class FaultPlan:
     ``hang_driver``, ``reset`` (one connection), ``partition`` (one direction between two hosts, or both). Everything
     else is a probability, of a request for a worker: ``lost``, ``late`` (by a minute), ``twice``, ``throttled``,
     ``unreachable`` (half of which run nevertheless); of a call to a shard: ``no_answer``; of a store operation:
-    ``store_error``, ``store_silent`` (done, but the answer is lost), ``store_slow``, ``kill_at_write`` (the driver, at
-    a write of its own, before it or after it); of a snapshot: ``corrupt``; of a worker: ``stubborn`` (it goes on with
+    ``store_error``, ``store_silent`` (done, but the answer is lost), ``store_echo`` (a conditional write of a driver is
+    done, and refused as it was sent again), ``store_slow``, ``kill_at_write`` (the driver, at a write of its own,
+    before it or after it); of a snapshot: ``corrupt``; of a worker: ``stubborn`` (it goes on with
     its unit whatever it is told). ``hang`` is the longest hang and partition, ``skew`` how far clocks are apart, in
     seconds. ``second_driver``: a second driver resumes the run while the first lives, or together with another.
     """
@@ -38,6 +39,7 @@ class FaultPlan:
     no_answer: float = 0.0
     store_error: float = 0.0
     store_silent: float = 0.0
+    store_echo: float = 0.0
     store_slow: float = 0.0
     kill_at_write: float = 0.0
     corrupt: float = 0.0
@@ -53,14 +55,15 @@ LIKELY = {
     "kill_worker": 0.4, "hang_worker": 0.2, "kill_shard": 0.2, "hang_shard": 0.1, "kill_driver": 0.05,
     "hang_driver": 0.05, "reset": 0.4, "partition": 0.06, "lost": 0.2, "late": 0.2, "twice": 0.5, "throttled": 0.4,
     "unreachable": 0.2, "no_answer": 0.3, "store_error": 0.15, "store_silent": 0.1, "store_slow": 0.2,
-    "kill_at_write": 0.1, "corrupt": 0.5, "stubborn": 0.7, "second_driver": 1.0,
+    "store_echo": 0.1, "kill_at_write": 0.1, "corrupt": 0.5, "stubborn": 0.7, "second_driver": 1.0,
 }  # fmt: skip
 """The most of each fault; none is at its most, and about half of them are absent."""
 
 
 WARS = (
     {"hang_driver": 0.06, "second_driver": 1.0, "store_error": 0.15, "store_slow": 0.2, "store_silent": 0.1,
-     "hang_shard": 0.1, "kill_shard": 0.1},
+     "store_echo": 0.2, "hang_shard": 0.1, "kill_shard": 0.1},
+    {"kill_shard": 0.05},
     {"kill_shard": 0.3, "corrupt": 0.5, "kill_worker": 0.2, "store_error": 0.1},
     {"kill_driver": 0.06, "kill_at_write": 0.15, "second_driver": 1.0, "kill_shard": 0.1, "partition": 0.1},
     {"hang_worker": 0.5, "kill_worker": 0.5, "stubborn": 0.8, "twice": 0.5, "late": 0.3, "reset": 0.5},

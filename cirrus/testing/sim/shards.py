@@ -25,12 +25,12 @@ from cirrus.actors.shard import Connection, Shard
 from cirrus.actors.snapshots import LOOK, Shelf, Snapshots, begin, resume
 from cirrus.core.ids import WorkerId
 from cirrus.core.ledger import Ledger
-from cirrus.core.messages import ToWorker
+from cirrus.core.messages import FromWorker, ToWorker
 from cirrus.errors import Conflict, OutsideError, WireError
 from cirrus.learn.base import TableSpec
 from cirrus.store.memory import MemoryStore
 from cirrus.testing.sim.faults import FaultPlan
-from cirrus.testing.sim.lines import OPENS, Frame
+from cirrus.testing.sim.lines import Frame
 from cirrus.testing.sim.network import End, Network
 from cirrus.testing.sim.storage import SimStore, Watcher, at_once
 from cirrus.testing.sim.workers import Introduced
@@ -62,16 +62,28 @@ class ShardWatcher(Watcher, Protocol):
         """It has begun with what it found in the store."""
         ...
 
-    def opened(self, node: ShardNode, frame: Frame) -> None:
-        """A worker has opened a unit, and was let in."""
+    def opened(self, node: ShardNode, frame: Frame, last: int) -> None:
+        """A worker has opened a unit, was let in, and heard which step was the last to be applied."""
         ...
 
     def applied(self, node: ShardNode, frame: Frame) -> None:
         """A step was applied."""
         ...
 
+    def acknowledged(self, node: ShardNode, frame: Frame) -> None:
+        """A step was acknowledged, applied now or before."""
+        ...
+
+    def heard(self, node: ShardNode, worker: WorkerId, message: FromWorker) -> None:
+        """A worker has told the control actor this."""
+        ...
+
     def told(self, node: ShardNode, worker: WorkerId, message: ToWorker) -> None:
         """The control actor has told a worker this."""
+        ...
+
+    def failed(self, process: Process, error: Exception) -> None:
+        """Somebody ends because of an error."""
         ...
 
     def saving(self, node: ShardNode) -> None:
@@ -176,6 +188,7 @@ class ShardNode:
 
     def _failed(self, error: Exception) -> None:
         self.site.world.tell(self.process.name, f"ends: {error!r}")
+        self.site.watcher.failed(self.process, error)
         self.process.kill()
 
     def tell(self, message: ControlMessage) -> None:
@@ -221,7 +234,9 @@ class _Visitor:
             case bytes() if self._driver:
                 self._node.tell(DriverSpoke(self, FROM_DRIVER.decode(message)))
             case bytes() if self._worker is not None:
-                self._node.tell(WorkerSpoke(self._worker, self, FROM_WORKER.decode(message)))
+                words = FROM_WORKER.decode(message)
+                self._node.site.watcher.heard(self._node, self._worker, words)
+                self._node.tell(WorkerSpoke(self._worker, self, words))
             case None if self._driver:
                 self._node.tell(DriverGone(self))
             case None if self._worker is not None:
@@ -251,8 +266,13 @@ class _Steps:
             return
         if node.shard.counters.applied > before:
             node.site.watcher.applied(node, frame)
-        elif frame.step == OPENS and next(frames.replies(reply)).status is Status.APPLIED:
-            node.site.watcher.opened(node, frame)
+        match next(frames.replies(reply)):
+            case frames.Opened(Status.APPLIED, _, last):
+                node.site.watcher.opened(node, frame, last)
+            case frames.Answer(Status.APPLIED | Status.DUPLICATE):
+                node.site.watcher.acknowledged(node, frame)
+            case _:
+                pass
         self._end.send(reply)
 
 

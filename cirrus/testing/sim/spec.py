@@ -51,7 +51,7 @@ class Spec:
             shards=chance.whole(1, 3),
             depth=chance.whole(1, 3),
             staleness=chance.pick((1, 2, 64)),
-            snapshot=chance.between(2.0, 12.0),
+            snapshot=chance.between(2.0, 30.0),
             timeout=chance.pick((40.0, 900.0, 900.0)),
             pace=chance.between(0.2, 1.5),
             dollars=chance.between(10.0, 300.0) if chance.hits(0.15) else float("inf"),

@@ -29,6 +29,14 @@ class Failed:
     error: RunError
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The rows that each unit's output holds, and the key of the list of all outputs."""
+
+    rows: dict[int, list[int]]
+    manifest: str
+
+
 Heard = messages.ToDriver | Failed | roster.Over | Literal["tick", "shard back"]
 
 
@@ -46,8 +54,8 @@ class Stages:
         self._fleet = fleet
         self._mailbox = mailbox
 
-    async def prepare(self, prefix: str) -> dict[int, list[int]]:
-        """Have all units scanned, then encoded; the rows that each unit's output holds."""
+    async def prepare(self, prefix: str) -> Prepared:
+        """Have all units scanned, then encoded; what came of it."""
         scans = self._spec.pieces
         total = 2 * scans
         self._open(OpenPool(PREPARE, prefix, total, total, LEASE_SECONDS))
@@ -60,7 +68,10 @@ class Stages:
             if heard.unit < scans and all(unit in outputs for unit in range(scans)):
                 self.act(roster.Steered(Allow(PREPARE, total)))
         await self._close(PREPARE)
-        return {unit: json.loads(await self.store.get(outputs[unit])) for unit in range(scans, total)}
+        rows = {unit: json.loads(await self.store.get(outputs[unit])) for unit in range(scans, total)}
+        manifest = f"{prefix}manifest.json"
+        await self.store.put(manifest, json.dumps([outputs[unit] for unit in rows]).encode())
+        return Prepared(rows, manifest)
 
     async def train(self) -> list[float]:
         """Learn; the counts of all minibatches, out of the snapshots that hold the model."""

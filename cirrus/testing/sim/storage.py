@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from cirrus.errors import StoreError
+from cirrus.errors import Conflict, NotFound, StoreError
 from cirrus.store.base import ObjectInfo
 from cirrus.store.memory import MemoryStore
 from cirrus.testing.sim.faults import FaultPlan
@@ -75,10 +76,12 @@ class SimStore:
         return await self._write(key, data, lambda held: at_once(self._objects.put(key, held)))
 
     async def put_if_absent(self, key: str, data: bytes | memoryview) -> str:
-        return await self._write(key, data, lambda held: at_once(self._objects.put_if_absent(key, held)))
+        work = partial(self._objects.put_if_absent, key)
+        return await self._write(key, data, lambda held: at_once(work(held)), conditional=True)
 
     async def replace_if(self, key: str, data: bytes | memoryview, etag: str) -> str:
-        return await self._write(key, data, lambda held: at_once(self._objects.replace_if(key, held, etag)))
+        work = partial(self._objects.replace_if, key, etag=etag)
+        return await self._write(key, data, lambda held: at_once(work(held)), conditional=True)
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         async def found() -> list[ObjectInfo]:
@@ -93,7 +96,9 @@ class SimStore:
     async def close(self) -> None:
         """Nothing."""
 
-    async def _write(self, key: str, data: bytes | memoryview, work: Callable[[bytes], str]) -> str:
+    async def _write(
+        self, key: str, data: bytes | memoryview, work: Callable[[bytes], str], *, conditional: bool = False
+    ) -> str:
         held, process, world = bytes(data), self._process, self._process.world
 
         def written() -> str:
@@ -109,9 +114,9 @@ class SimStore:
                 world.after(0.05, lambda: _regardless(written))
             process.after(0.0, process.kill)
             raise Died
-        return await self._ask(key, written)
+        return await self._ask(key, written, conditional=conditional and "/shards/" not in key)
 
-    async def _ask(self, key: str, work: Callable[[], T]) -> T:
+    async def _ask(self, key: str, work: Callable[[], T], *, conditional: bool = False) -> T:
         """Send a request, let it take effect, and wait for the answer."""
         process, world, chance = self._process, self._process.world, self._process.world.chance
         if not process.alive:
@@ -119,6 +124,7 @@ class SimStore:
         if self._strikes(self._plan.store_error):
             await process.sleep(0.05)
             raise StoreError(key, "503, slow down")
+        echoes = conditional and self._strikes(self._plan.store_echo)
         slow = chance.between(1.0, 20.0) if self._strikes(self._plan.store_slow) else 0.0
         silent = self._strikes(self._plan.store_silent)
         answer: Wait[T] = Wait()
@@ -131,6 +137,8 @@ class SimStore:
                 return
             if silent:
                 answer.refuse(StoreError(key, "the answer was lost"))
+            elif echoes:
+                answer.refuse(Conflict(key, "it is there already"))
             else:
                 answer.keep(found)
 
@@ -142,6 +150,14 @@ class SimStore:
         return world.now < self._plan.until and world.chance.hits(probability)
 
 
+def is_sound(objects: MemoryStore, key: str) -> bool:
+    """Whether a snapshot is there and not spoilt."""
+    try:
+        return at_once(objects.get(key, 0, 1)) != SPOILT
+    except NotFound:
+        return False
+
+
 def _spoil(objects: MemoryStore, key: str, held: bytes) -> None:
     """Flip a bit of a snapshot that is the newest, unless the one before is spoilt: one of two may break."""
 
@@ -149,7 +165,7 @@ def _spoil(objects: MemoryStore, key: str, held: bytes) -> None:
         return [info.key async for info in objects.list(key.rpartition("/")[0] + "/")]
 
     found = at_once(keys())
-    if len(found) < 2 or found[-1] != key or at_once(objects.get(found[-2], 0, 1)) == SPOILT:
+    if len(found) < 2 or found[-1] != key or not is_sound(objects, found[-2]):
         return
     at_once(objects.put(key, SPOILT + held[1:]))
 

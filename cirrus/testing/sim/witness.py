@@ -7,117 +7,95 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from cirrus.actors.records import Past
 from cirrus.core.ids import Place, WorkerId
-from cirrus.core.messages import Order, ToWorker, UnitDone, Welcome
-from cirrus.core.placement import rows_on, shard_of
-from cirrus.learn.rows import Floats
-from cirrus.testing.sim.lines import Frame
-from cirrus.testing.sim.shards import ShardNode
-from cirrus.testing.sim.spec import BASE, RUN, Spec
+from cirrus.errors import CirrusError
+from cirrus.store.memory import MemoryStore
+from cirrus.testing.sim.shard_witness import ShardWitness
+from cirrus.testing.sim.spec import PREPARE, RUN, TRAIN, Spec
+from cirrus.testing.sim.storage import at_once
 from cirrus.testing.sim.world import Process, World
 
-Steps = frozenset[tuple[int, int]]
+LOOKS = 5
+"""Looks at the cost within which a driver has to notice that its budget is spent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Something that a driver was told is durable."""
+class Entry:
+    """A decision in the journal: of which epoch, and what."""
 
-    at: float
+    epoch: int
     kind: str
     fields: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    """A snapshot in the store: which steps went into it, of which epoch the shard was that wrote it, and when."""
-
-    steps: Steps
-    epoch: int
-    at: float
-
-
-NO_SNAPSHOT = _Saved(frozenset(), 0, 0.0)
-
-
 @dataclass(slots=True)
-class _Life:
-    """What is known of one incarnation of a shard."""
+class _Driving:
+    """What is known of one driver."""
 
-    steps: set[tuple[int, int]] = field(default_factory=set)
-    attempts: dict[int, int] = field(default_factory=dict)  # the newest that has opened each unit
-    draft: Steps = frozenset()
-    welcome: dict[Place, int] = field(default_factory=dict)  # the newest attempt that was let in to each slot
+    wishes: list[int] = field(default_factory=list)  # of training workers: those it may act on, the newest last
+    slots: dict[Place, int] = field(default_factory=dict)  # the newest attempt that was asked for
+    fenced: dict[Place, int] = field(default_factory=dict)
+    decided: list[Entry] = field(default_factory=list)
+    retired: bool = False
+    beyond: int = 0  # looks at which its cost was above the budget
 
 
-class Witness:
-    """Checks I1 to I7 while everything happens; ``broken`` names the promise that was not kept."""
+class Witness(ShardWitness):
+    """Checks I1 to I8 while everything happens; ``broken`` names the promise that was not kept."""
 
-    def __init__(self, world: World, spec: Spec) -> None:
-        self.broken = ""
-        self.decided: list[Decision] = []
-        self.killed_in = math.inf  # which epoch
-        self.epochs: dict[Process, int] = {}  # of everybody who writes
+    def __init__(self, world: World, spec: Spec, objects: MemoryStore) -> None:
+        super().__init__(world, spec, objects)
         self.epoch = 0
         self.spent = 0.0
-        self.journal: list[tuple[int, str]] = []
-        self.nodes: list[ShardNode] = []
-        self._world = world
-        self._spec = spec
-        self._lives: dict[Process, _Life] = {}
-        self._saved: dict[str, _Saved] = {}
-        self._read: dict[Process, str] = {}
-        self._fences: dict[int, tuple[int, float]] = {}  # of each shard: the newest epoch that serves, and since when
-        self._retired: set[Process] = set()
-        self._leases: dict[tuple[int, str, int], int] = {}  # the newest of each epoch, pool and unit
-
-    def breaks(self, promise: str, how: str) -> None:
-        """A promise is broken: the world ends here."""
-        if not self.broken:
-            self.broken = f"{promise}: {how}"
-            self._world.tell("witness", self.broken)
-            self._world.over = True
+        self.journal: list[Entry] = []
+        self._drivers: dict[Process, _Driving] = {}
+        self._outputs: set[str] = set()
 
     # The store
-
-    def read(self, process: Process, key: str) -> None:
-        """Remember what a shard begins with."""
-        if "/shards/" in key:
-            self._read[process] = key
 
     def written(self, process: Process, key: str, data: bytes) -> None:
         """Nothing that was begun under an older epoch may be written behind a newer one's back."""
         name = key.removeprefix(f"runs/{RUN}/")
-        epoch = self.epochs.get(process, 0)
         if name == "holder.json":
             self._taken(process, json.loads(data))
         elif name.startswith("journal/"):
-            entry = json.loads(data)
-            self._journaled(int(entry["epoch"]), str(entry["kind"]))
+            self._journaled(name, json.loads(data))
         elif name in {"result.json", "model"}:
-            if epoch < self.epoch:
-                self.breaks("I5", f"{process.name} of epoch {epoch} wrote {name} in epoch {self.epoch}")
+            self._ended(process, name)
             if name == "model":
                 self._check_model(data)
         elif name.startswith("shards/"):
-            life = self._lives.get(process)
-            begun = self._saved.get(self._read.get(process, ""), NO_SNAPSHOT)
-            self._saved[key] = _Saved(begun.steps if life is None else life.draft, epoch, self._world.now)
+            self.stored(process, key)
+        elif name.startswith(PREPARE):
+            self._put_out(process, name)
+
+    def _ended(self, process: Process, name: str) -> None:
+        epoch = self.epochs.get(process, 0)
+        if epoch < self.epoch:
+            self.breaks("I5", f"{process.name} of epoch {epoch} wrote {name} in epoch {self.epoch}")
+
+    def _put_out(self, process: Process, name: str) -> None:
+        if name in self._outputs:
+            self.breaks("I2", f"{process.name} wrote over {name}")
+        self._outputs.add(name)
 
     def _taken(self, process: Process, record: Mapping[str, object]) -> None:
         epoch = int(str(record["epoch"]))
         if epoch < self.epoch:
             self.breaks("I5", f"{process.name} wrote epoch {epoch} over epoch {self.epoch} into the record of holding")
         if epoch == self.epoch:
-            self.spent = float(str(record["dollars"])) + float(str(record["committed_dollars"]))
+            self.spent = sum(float(str(record.get(name, 0.0))) for name in ("dollars", "committed_dollars"))
         self.epochs[process] = self.epoch = epoch
 
-    def _journaled(self, epoch: int, kind: str) -> None:
-        if self.journal and epoch < self.journal[-1][0]:
-            self.breaks("I5", f"an entry {kind!r} of epoch {epoch} behind one of epoch {self.journal[-1][0]}")
-        self.journal.append((epoch, kind))
+    def _journaled(self, name: str, entry: Mapping[str, object]) -> None:
+        epoch, kind, fields = int(str(entry["epoch"])), str(entry["kind"]), entry["fields"]
+        if self.journal and epoch < self.journal[-1].epoch:
+            self.breaks("I5", f"an entry {kind!r} of epoch {epoch} behind one of epoch {self.journal[-1].epoch}")
+        if name != f"journal/{len(self.journal):08d}.json":
+            self.breaks("I5", f"{name} leaves a place behind entry {len(self.journal) - 1}, for an older driver")
+        assert isinstance(fields, Mapping)
+        self.journal.append(Entry(epoch, kind, fields))
 
     def _check_model(self, data: bytes) -> None:
         counts = json.loads(data)
@@ -125,115 +103,80 @@ class Witness:
         if counts != expected:
             self.breaks("I4", f"the model counts {counts}, not {self._spec.epochs} everywhere")
 
-    # Shards
-
-    def begins(self, node: ShardNode) -> None:
-        """A shard was started."""
-        self.nodes.append(node)
-        self.epochs[node.process] = node.epoch
-
-    def restored(self, node: ShardNode) -> None:
-        """What a shard begins with must be of the newest epoch that has served, and its weights those of its steps."""
-        key = self._read.get(node.process, "")
-        begun = self._saved[key] if key and node.restoring else NO_SNAPSHOT
-        fence, since = self._fences.get(node.number, (0, 0.0))
-        if begun.epoch < fence == node.epoch and begun.at > since:
-            self.breaks("I5", f"{node.process.name} begins with {key} of epoch {begun.epoch}, new since {since:.1f}")
-        if node.epoch > fence:
-            self._fences[node.number] = (node.epoch, self._world.now)
-        self._lives[node.process] = _Life(set(begun.steps))
-        self.check_weights(node)
-
-    def opened(self, node: ShardNode, frame: Frame) -> None:
-        """Attempts of a unit only grow."""
-        life = self._lives[node.process]
-        newest = life.attempts.get(frame.unit, 0)
-        if frame.attempt < newest:
-            self.breaks("I5", f"{node.process.name} opened unit {frame.unit} for {frame.attempt} after {newest}")
-        life.attempts[frame.unit] = max(newest, frame.attempt)
-
-    def applied(self, node: ShardNode, frame: Frame) -> None:
-        """Each step goes once into each shard, under the newest attempt that has opened its unit."""
-        life, step = self._lives[node.process], (frame.unit, frame.step)
-        if step in life.steps:
-            self.breaks("I3", f"{node.process.name} applied step {step} twice")
-        life.steps.add(step)
-        if life.attempts.get(frame.unit) != frame.attempt:
-            newest = life.attempts.get(frame.unit)
-            self.breaks("I5", f"{node.process.name} applied {step} of attempt {frame.attempt} after {newest}")
-
-    def told(self, node: ShardNode, worker: WorkerId, message: ToWorker) -> None:
-        """Only the newest attempt of a slot is let in and gets leases, whose numbers grow."""
-        life = self._lives[node.process]
-        newest = life.welcome.get(worker.place, 0)
-        if isinstance(message, Order):
-            return
-        if isinstance(message, Welcome) and worker.attempt < newest:
-            self.breaks("I5", f"{node.process.name} let {worker} in after attempt {newest}")
-        if isinstance(message, Welcome):
-            life.welcome[worker.place] = worker.attempt
-            return
-        if worker.attempt < newest:
-            self.breaks("I5", f"{node.process.name} gave {worker} a lease after attempt {newest} was let in")
-        place = (node.epoch, worker.pool, message.unit)
-        if message.lease <= self._leases.get(place, 0):
-            self.breaks("I5", f"lease {message.lease} of unit {message.unit} after lease {self._leases[place]}")
-        self._leases[place] = message.lease
-
-    def finished(self, driver: Process, done: UnitDone) -> None:
-        """A unit's end counts under its newest lease."""
-        newest = self._leases.get((self.epochs[driver], done.pool, done.unit), 0)
-        if done.lease > newest:
-            self.breaks("I5", f"unit {done.unit} of {done.pool} is done under lease {done.lease}, not {newest}")
-
-    def saving(self, node: ShardNode) -> None:
-        """What is saved are the weights of the steps that were applied."""
-        life = self._lives[node.process]
-        life.draft = frozenset(life.steps)
-        self.check_weights(node)
-
-    def check_weights(self, node: ShardNode) -> None:
-        """Each weight counts the steps of its minibatch that were applied."""
-        if not node.shard.tables:
-            return
-        shards = node.site.shards
-        expected: Floats = np.zeros(rows_on(node.number, self._spec.minibatches, shards), np.float32)
-        for unit, step in self._lives[node.process].steps:
-            key = self._spec.piece(unit - BASE).first + step
-            if shard_of(key, shards) == node.number:
-                expected[key // shards] += 1.0
-        found = node.shard.tables[0].weights()[:, 0]
-        if not np.array_equal(found, expected):
-            self.breaks("I4", f"{node.process.name} counts {found.tolist()} and was told {expected.tolist()}")
-
     # The driver
 
-    def decides(self, kind: str, fields: Mapping[str, object]) -> None:
-        """A driver was told that this is durable."""
-        self.decided.append(Decision(self._world.now, kind, fields))
-        if kind == "killed":
-            self.killed_in = self.journal_epoch("killed")
+    def decides(self, driver: Process, kind: str, fields: Mapping[str, object]) -> None:
+        """A driver was told that this is durable, and it is."""
+        mine, epoch = self._driving(driver), self.epochs[driver]
+        mine.decided.append(Entry(epoch, kind, fields))
+        alike = [one for one in self.journal if (one.epoch, one.kind) == (epoch, kind)]
+        found = sum(fields.items() <= one.fields.items() for one in alike)
+        if found < mine.decided.count(mine.decided[-1]):
+            self.breaks("I1", f"{driver.name} was told that {kind} {dict(fields)} is in the journal, where it is not")
+        if kind == "scaled" and fields["stage"] == TRAIN:
+            mine.wishes.append(int(str(fields["workers"])))
 
-    def journal_epoch(self, kind: str) -> int:
-        """The epoch of the first decision of that kind."""
-        return next(epoch for epoch, found in self.journal if found == kind)
+    def resumed(self, driver: Process, past: Past) -> None:
+        """A driver that takes a run knows every decision that was durable before."""
+        true, epoch = Past(), self.epochs[driver]
+        for entry in self.journal:
+            if entry.epoch < epoch:
+                _remember(true, entry)
+        if (true.manifest, set(true.finished), true.wishes, true.killed) != (
+            past.manifest, set(past.finished), past.wishes, past.killed,
+        ):
+            self.breaks("I1", f"{driver.name} goes on from {past}, where {true} was decided")
+        self._driving(driver).wishes = [true.wishes.get(TRAIN, self._spec.workers)]
+
+    def wishes(self, driver: Process, workers: int) -> None:
+        """The number of workers is the one that was decided last."""
+        mine = self._driving(driver)
+        if mine.wishes and workers != mine.wishes[-1]:
+            self.breaks("I1", f"{driver.name} wishes for {workers} workers, where {mine.wishes[-1]} were decided")
 
     def retired(self, driver: Process) -> None:
         """A driver has learnt that another has the run."""
-        self._retired.add(driver)
+        self._driving(driver).retired = True
+
+    def fences(self, driver: Process, worker: WorkerId) -> None:
+        """A driver gives a worker up, and says so."""
+        fenced = self._driving(driver).fenced
+        fenced[worker.place] = max(worker.attempt, fenced.get(worker.place, 0))
 
     def invoked(self, driver: Process, worker: WorkerId) -> None:
-        """Nothing is spent for a run that is killed, or by a driver that knows that it has it no more."""
-        if self.epochs[driver] >= self.killed_in:
+        """Nothing is spent without need: for a run that is killed, by a driver that has it no more, beyond the wish."""
+        mine, place = self._driving(driver), worker.place
+        killed_in = next((one.epoch for one in self.journal if one.kind == "killed"), math.inf)
+        killed_here = any(one.kind == "killed" for one in mine.decided)
+        if killed_here or self.epochs[driver] > killed_in:
             self.breaks("I1", f"{driver.name} invoked {worker} after the run was killed")
-        if driver in self._retired:
+        if mine.retired:
             self.breaks("I5", f"{driver.name} invoked {worker} though another driver has the run")
+        if mine.beyond > LOOKS:
+            self.breaks("I7", f"{driver.name} invoked {worker} though its budget is spent")
+        if worker.pool == TRAIN and mine.wishes and worker.slot >= mine.wishes[-1]:
+            self.breaks("I7", f"{driver.name} invoked {worker} where {mine.wishes[-1]} workers are wished for")
+        before = mine.slots.get(place, 0)
+        if worker.attempt != before and before > mine.fenced.get(place, 0):
+            self.breaks("I7", f"{driver.name} invoked {worker} beside attempt {before}, which it has not given up")
+        mine.slots[place] = worker.attempt
+
+    def failed(self, process: Process, error: Exception) -> None:
+        """Who fails says why, in cirrus's own words."""
+        if not isinstance(error, CirrusError):
+            self.breaks("I8", f"{process.name} ends without a reason that has a name: {error!r}")
 
     def prepared(self, driver: Process, outputs: Mapping[int, list[int]]) -> None:
         """Each row is in the data set once."""
-        rows = sorted(row for found in outputs.values() for row in found)
-        if rows != [row for piece in range(self._spec.pieces) for row in self._spec.rows(piece)]:
-            self.breaks("I2", f"{driver.name} has prepared rows {rows}")
+        self._check_rows(driver.name, [row for found in outputs.values() for row in found])
+
+    def _check_rows(self, who: str, rows: list[int]) -> None:
+        if sorted(rows) != [row for piece in range(self._spec.pieces) for row in self._spec.rows(piece)]:
+            self.breaks("I2", f"{who} has prepared rows {sorted(rows)}")
+
+    def spends(self, driver: Process, dollars: float) -> None:
+        """What a run has cost, as its driver sees it now."""
+        self._driving(driver).beyond += dollars > self._spec.dollars
 
     def billed(self, reported: float, truly: float, driver: str) -> None:
         """What a driver reports of the workers that it has invoked is never below what is true."""
@@ -245,10 +188,39 @@ class Witness:
         if abs(spent - self.spent) > 1e-6:
             self.breaks("I7", f"{driver} goes on from a cost of {spent:.3f}, not {self.spent:.3f}")
 
-    def check_decisions(self) -> None:
-        """Everything that was said to be durable is in the journal."""
-        kinds = [kind for _, kind in self.journal]
-        for kind in ("killed", "prepared", "finished", "scaled"):
-            said = sum(one.kind == kind for one in self.decided)
-            if kinds.count(kind) < said:
-                self.breaks("I1", f"{said} decisions {kind!r} were made and {kinds.count(kind)} are in the journal")
+    def check_end(self, outcome: str) -> None:
+        """How a run ended was decided, once; and what was prepared is in the store."""
+        kinds = [entry.kind for entry in self.journal]
+        for kind in ("prepared", "finished"):
+            if kinds.count(kind) > 1:
+                self.breaks("I1", f"{kinds.count(kind)} drivers decided {kind!r}")
+        if (outcome == "killed") != ("killed" in kinds) and (outcome == "killed" or self._told_of_kill):
+            self.breaks("I1", f"the run is {outcome}, its journal says {kinds}")
+        if outcome == "done" and "finished" not in kinds:
+            self.breaks("I1", "the run is done, and nobody decided that its stage is finished")
+        manifest = next((str(one.fields["manifest"]) for one in self.journal if one.kind == "prepared"), "")
+        if manifest:
+            keys = json.loads(at_once(self._objects.get(manifest)))
+            self._check_rows(manifest, [row for key in keys for row in json.loads(at_once(self._objects.get(key)))])
+
+    @property
+    def _told_of_kill(self) -> bool:
+        return any(one.kind == "killed" for driver in self._drivers.values() for one in driver.decided)
+
+    def _driving(self, driver: Process) -> _Driving:
+        return self._drivers.setdefault(driver, _Driving())
+
+
+def _remember(past: Past, entry: Entry) -> None:
+    match entry.kind, entry.fields:
+        case "prepared", {"manifest": str(manifest), "stage": str(stage)}:
+            past.manifest = manifest
+            past.finished[stage] = {}
+        case "finished", {"stage": str(stage)}:
+            past.finished[stage] = {}
+        case "scaled", {"stage": str(stage), "workers": int(workers)}:
+            past.wishes[stage] = workers
+        case "killed", {"reason": str(reason)}:
+            past.killed = reason
+        case _:
+            pass

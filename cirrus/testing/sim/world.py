@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from heapq import heappop, heappush
+from inspect import CORO_CREATED, getcoroutinestate
 from itertools import count
 from typing import Any, Generic, TypeVar, cast
 
@@ -116,6 +117,7 @@ class World:
         self.events = 0
         self._agenda: list[tuple[float, int, Process | None, Callable[[], object]]] = []
         self._order = count()
+        self.processes: list[Process] = []
 
     def tell(self, who: str, what: str) -> None:
         """Add a line to the story."""
@@ -128,6 +130,12 @@ class World:
     def after(self, seconds: float, work: Callable[[], object], process: Process | None = None) -> None:
         """Do this in so many seconds."""
         heappush(self._agenda, (self.now + max(seconds, 0.0), next(self._order), process, work))
+
+    def close(self) -> None:
+        """Let go of what was to begin and never will."""
+        for process in self.processes:
+            for task in process.tasks:
+                task.forget()
 
     def run(self, until: float) -> None:
         """Let everything happen up to that time, or until the world is over."""
@@ -190,6 +198,11 @@ class Task(Generic[T]):
         except Exception as error:  # noqa: BLE001  it ends in one way or the other
             self._process.world.tell(self._process.name, f"{error!r} while a task was cancelled")
 
+    def forget(self) -> None:
+        """Never begin, unless it has."""
+        if getcoroutinestate(self._work) == CORO_CREATED:
+            self._work.close()
+
     def _end(self) -> None:
         self.over = True
         self._process.tasks.pop(self, None)
@@ -211,6 +224,7 @@ class Process:
         self.when_ended: list[Callable[[bool], None]] = []
         self.on_failure: Callable[[Exception], None] = self._crash
         self._skew = skew
+        world.processes.append(self)
         self._booted = world.chance.between(0.0, 10_000.0)
 
     def monotonic(self) -> float:
