@@ -77,7 +77,7 @@ async def _train(crew: Crew, task: Task, job: Job, outcome: Outcome) -> None:
     encoder = Encoder.from_json(job.dataset.encoder)
     outcome.metrics[name] = learnt.metrics
     outcome.model = Model(job.stage.model, encoder, weights, learnt.metrics)
-    await crew.store.put(key, await crew.kernel.blocking(outcome.model.to_bytes))
+    await task.records.keep(key, await crew.kernel.blocking(outcome.model.to_bytes))
     await task.records.decide("finished", {"stage": name, "metrics": finite(learnt.metrics)})
 
 

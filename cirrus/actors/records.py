@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from cirrus.actors.work import PrepareWork
@@ -120,6 +121,21 @@ class Records:
         if cost.most_dollars > self._covered.dollars or cost.most_seconds > self._covered.worker_seconds:
             await self.renew(cost)
 
+    async def keep(self, key: str, document: bytes) -> None:
+        """Write an object of the run, but never over a later driver's; ``RunBusy`` where another has the run.
+
+        Whoever takes the run after it was seen to be ours writes behind our look at the object, and ours is refused.
+        """
+        while True:
+            etag = await _etag(self._store, key)
+            await self._holding.prove(self._clock.wall())
+            with suppress(Conflict):  # somebody has written meanwhile: look again whether the run is ours
+                if etag:
+                    await self._store.replace_if(key, document, etag)
+                else:
+                    await self._store.put_if_absent(key, document)
+                return
+
     async def close(self, outcome: str, reason: str, metrics: Mapping[str, Metrics], cost: Cost) -> None:
         """Write down how the run ended, and let go of it; ``RunBusy``, and nothing written, where another has it."""
         document: dict[str, JSON] = {
@@ -130,8 +146,16 @@ class Records:
             "cost": asdict(cost),
         }
         await self.renew(cost)
-        await self._store.put(_key(self._run_id, "result.json"), to_json(document))
+        await self.keep(_key(self._run_id, "result.json"), to_json(document))
         await self._holding.release(self._clock.wall(), _spent(cost))
+
+
+async def _etag(store: ObjectStore, key: str) -> str:
+    """The ETag of an object; empty where there is none."""
+    try:
+        return (await store.info(key)).etag
+    except NotFound:
+        return ""
 
 
 async def _created(store: ObjectStore, key: str, document: bytes) -> None:

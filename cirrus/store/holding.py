@@ -112,6 +112,12 @@ class Holding:
         """Say that this driver lives, and return what is written down then; ``RunBusy`` where another has the run."""
         return await self._write(replace(self._record, heard=now, state="held", spent=spent), now)
 
+    async def prove(self, now: float) -> None:
+        """Return if this driver has the run now; ``RunBusy`` where another has taken it."""
+        key = _key(self._run_id)
+        if _decoded(key, await self._store.get(key)).nonce != self._record.nonce:
+            raise await _busy(self._store, self._run_id, now)
+
     async def release(self, now: float, spent: Spent) -> None:
         """Let go of the run, so that another may take it at once."""
         await self._write(replace(self._record, heard=now, state="free", spent=spent), now)

@@ -150,7 +150,8 @@ class SimDriver:
         if TRAIN in past.finished:
             return
         counts = await stages.train()
-        await stages.store.put(f"runs/{RUN}/model", json.dumps(counts).encode())
+        assert self.records is not None
+        await self.records.keep(f"runs/{RUN}/model", json.dumps(counts).encode())
         await self._decide_stage("finished", {"stage": TRAIN})
 
     async def _decide_stage(self, kind: str, fields: Mapping[str, str]) -> None:

@@ -33,7 +33,8 @@ class Entry:
 class _Driving:
     """What is known of one driver."""
 
-    wishes: list[int] = field(default_factory=list)  # of training workers: those it may act on, the newest last
+    wish: int = -1  # of training workers, once it knows the run
+    wished: int = -1  # the place of that decision in the journal
     slots: dict[Place, int] = field(default_factory=dict)  # the newest attempt that was asked for
     fenced: dict[Place, int] = field(default_factory=dict)
     decided: list[Entry] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Witness(ShardWitness):
         self.journal: list[Entry] = []
         self._drivers: dict[Process, _Driving] = {}
         self._outputs: set[str] = set()
+        self._enders: dict[str, int] = {}  # the epochs of those who wrote the model and the result last
 
     # The store
 
@@ -71,9 +73,10 @@ class Witness(ShardWitness):
             self._put_out(process, name)
 
     def _ended(self, process: Process, name: str) -> None:
-        epoch = self.epochs.get(process, 0)
-        if epoch < self.epoch:
-            self.breaks("I5", f"{process.name} of epoch {epoch} wrote {name} in epoch {self.epoch}")
+        epoch, before = self.epochs.get(process, 0), self._enders.get(name, 0)
+        if epoch < before:
+            self.breaks("I5", f"{process.name} of epoch {epoch} wrote {name} over that of epoch {before}")
+        self._enders[name] = epoch
 
     def _put_out(self, process: Process, name: str) -> None:
         if name in self._outputs:
@@ -109,12 +112,14 @@ class Witness(ShardWitness):
         """A driver was told that this is durable, and it is."""
         mine, epoch = self._driving(driver), self.epochs[driver]
         mine.decided.append(Entry(epoch, kind, fields))
-        alike = [one for one in self.journal if (one.epoch, one.kind) == (epoch, kind)]
-        found = sum(fields.items() <= one.fields.items() for one in alike)
-        if found < mine.decided.count(mine.decided[-1]):
+        alike = [
+            place for place, one in enumerate(self.journal)
+            if (one.epoch, one.kind) == (epoch, kind) and fields.items() <= one.fields.items()
+        ]
+        if len(alike) < mine.decided.count(mine.decided[-1]):
             self.breaks("I1", f"{driver.name} was told that {kind} {dict(fields)} is in the journal, where it is not")
-        if kind == "scaled" and fields["stage"] == TRAIN:
-            mine.wishes.append(int(str(fields["workers"])))
+        elif kind == "scaled" and fields["stage"] == TRAIN and alike[-1] > mine.wished:
+            mine.wish, mine.wished = int(str(fields["workers"])), alike[-1]
 
     def resumed(self, driver: Process, past: Past) -> None:
         """A driver that takes a run knows every decision that was durable before."""
@@ -126,13 +131,13 @@ class Witness(ShardWitness):
             past.manifest, set(past.finished), past.wishes, past.killed,
         ):
             self.breaks("I1", f"{driver.name} goes on from {past}, where {true} was decided")
-        self._driving(driver).wishes = [true.wishes.get(TRAIN, self._spec.workers)]
+        self._driving(driver).wish = true.wishes.get(TRAIN, self._spec.workers)
 
     def wishes(self, driver: Process, workers: int) -> None:
         """The number of workers is the one that was decided last."""
         mine = self._driving(driver)
-        if mine.wishes and workers != mine.wishes[-1]:
-            self.breaks("I1", f"{driver.name} wishes for {workers} workers, where {mine.wishes[-1]} were decided")
+        if workers != mine.wish:
+            self.breaks("I1", f"{driver.name} wishes for {workers} workers, where {mine.wish} were decided")
 
     def retired(self, driver: Process) -> None:
         """A driver has learnt that another has the run."""
@@ -154,8 +159,8 @@ class Witness(ShardWitness):
             self.breaks("I5", f"{driver.name} invoked {worker} though another driver has the run")
         if mine.beyond > LOOKS:
             self.breaks("I7", f"{driver.name} invoked {worker} though its budget is spent")
-        if worker.pool == TRAIN and mine.wishes and worker.slot >= mine.wishes[-1]:
-            self.breaks("I7", f"{driver.name} invoked {worker} where {mine.wishes[-1]} workers are wished for")
+        if worker.pool == TRAIN and worker.slot >= mine.wish:
+            self.breaks("I7", f"{driver.name} invoked {worker} where {mine.wish} workers are wished for")
         before = mine.slots.get(place, 0)
         if worker.attempt != before and before > mine.fenced.get(place, 0):
             self.breaks("I7", f"{driver.name} invoked {worker} beside attempt {before}, which it has not given up")
