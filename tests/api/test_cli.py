@@ -41,7 +41,6 @@ class Mine(ModelSpec):
     kernel: ClassVar[str] = "pipelines:MineKernel"
 
     room: int = 50
-    pause: float = 0.0
 
 
 class MineKernel(CountingKernel):

@@ -19,6 +19,7 @@ from cirrus.results import Result
 from cirrus.sources import libsvm
 from cirrus.testing.counting import Counting
 from cirrus.until import epochs
+from tests.chaos.costly import Costly
 
 WORKER = "cirrus.actors.worker_process"
 
@@ -61,9 +62,10 @@ class Oracle:
         self, *, workers: int, shards: int = 1, depth: int = 2, timeout: float = 900.0, memory: int = 600
     ) -> Train:
         """A stage that counts."""
+        room = self.steps + 5
         return Train(
-            model=Counting(self.steps + 5, self.pause), minibatch=self.minibatch, until=epochs(self.passes),
-            workers=workers, shards=shards, depth=depth, timeout=timeout, memory=memory,
+            model=Costly(room, seconds=self.pause) if self.pause else Counting(room),
+            minibatch=self.minibatch, until=epochs(self.passes), workers=workers, shards=shards, depth=depth, timeout=timeout, memory=memory,
         )
 
     def check(self, result: Result) -> None:
