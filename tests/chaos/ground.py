@@ -65,7 +65,8 @@ class Oracle:
         room = self.steps + 5
         return Train(
             model=Costly(room, seconds=self.pause) if self.pause else Counting(room),
-            minibatch=self.minibatch, until=epochs(self.passes), workers=workers, shards=shards, depth=depth, timeout=timeout, memory=memory,
+            minibatch=self.minibatch, until=epochs(self.passes),
+            workers=workers, shards=shards, depth=depth, timeout=timeout, memory=memory,
         )
 
     def check(self, result: Result) -> None:
