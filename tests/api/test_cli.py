@@ -250,11 +250,17 @@ def test_whoever_has_read_enough_is_no_error(table_model: Path, tmp_path: Path) 
     assert process.returncode == DONE
 
 
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background, which these tests may be, ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_parks_the_run_and_leaves_no_process(folder: Path, cirrus: Words) -> None:
     command = (*CIRRUS, "run", str(folder / "pipelines.py:endless"), "--store", str(folder / "store"))
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
-    ) as process:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509  it calls nothing that locks
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         assert process.stdout is not None
         for line in process.stderr:
