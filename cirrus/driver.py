@@ -94,6 +94,7 @@ class Driver:
         self._taken: asyncio.Event | None = None
         self._renewing = asyncio.Lock()
         self._parts: _Parts | None = None
+        self._over = False
         self.ending = "parked"  # what a cancellation means
 
     @property
@@ -119,9 +120,11 @@ class Driver:
         return tuple(_view(now, *one) for one in self._parts.scheduler.workers)
 
     async def scale(self, stage: str, workers: int) -> None:
-        """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows."""
+        """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows, unless the run is over."""
         checks.one_of("stage", stage, self.stages)
         checks.integer("workers", workers, 0, 10_000)
+        if self._over:
+            return
         number = await self._decide("scaled", {"stage": stage, "workers": workers})
         if number < self._scaled.get(stage, 0):
             return  # a wish that was written down later has been heard already
@@ -129,7 +132,8 @@ class Driver:
         self._wishes[stage] = workers
         self.bus.publish(events.WorkersScaled(at=self._at, stage=stage, workers=workers))
         if self._parts is not None:
-            await self._parts.crew.scheduler.ask(Scale(stage, workers))
+            with contextlib.suppress(Closed):  # it is ending
+                await self._parts.crew.scheduler.ask(Scale(stage, workers))
 
     async def kill(self, reason: str) -> None:
         """Write down that the run is killed; the caller then cancels it."""
@@ -160,7 +164,10 @@ class Driver:
                 epoch = task.records.epoch
                 started = events.RunStarted(at=self._at, run_id=self.run_id, store=self._place.url, epoch=epoch)
                 self.bus.publish(started)
-                outcome = await self._on_ground(store, task)
+                try:
+                    outcome = await self._on_ground(store, task)
+                finally:
+                    self._over = True
             except BaseException as error:
                 if self._records is not None:
                     with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard

@@ -57,7 +57,10 @@ class Run:
         return self._bus.subscribe()
 
     async def scale(self, stage: str, workers: int) -> None:
-        """Wish for another number of workers of a stage; the pool follows, up or down, to 0 and back."""
+        """Wish for another number of workers of a stage; the pool follows, up or down, to 0 and back.
+
+        ``PipelineError`` where there is no such stage. Nothing happens where the run is over.
+        """
         await self._driver.scale(stage, workers)
 
     async def kill(self, *, stage: str | None = None, reason: str = "by order") -> None:

@@ -137,8 +137,10 @@ class Records:
             "cost": asdict(cost),
         }
         await self.renew(cost)
-        await self.keep(_key(self._run_id, "result.json"), to_json(document))
-        await self._holding.release(self._clock.wall(), _spent(cost))
+        try:
+            await self.keep(_key(self._run_id, "result.json"), to_json(document))
+        finally:  # a disk that is full may have room for this
+            await self._holding.release(self._clock.wall(), _spent(cost))
 
 
 async def _etag(store: ObjectStore, key: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from cirrus.actors.records import Records
 from cirrus.clock import SystemClock
 from cirrus.core.cost import FREE, Meter
-from cirrus.errors import RunBusy
+from cirrus.errors import RunBusy, StoreError
 from cirrus.store.holding import Holding
 from cirrus.store.memory import MemoryStore
 from cirrus.testing.stores import MeddledStore, Request
@@ -50,3 +50,16 @@ async def test_a_write_of_ours_whose_answer_is_lost_is_written_again() -> None:
     await mine.close("done", "", {}, COST)
     assert refused
     assert b'"done"' in await store.get(RESULT)
+
+
+async def test_a_run_whose_result_cannot_be_written_is_let_go_of_all_the_same() -> None:
+    store = MemoryStore()
+
+    async def full(request: Request) -> None:
+        if request.key == RESULT and request.writes:
+            raise StoreError(RESULT, "No space left on device")
+
+    mine = await _taken(MeddledStore(store, before=full), "mine")
+    with pytest.raises(StoreError, match="No space"):
+        await mine.close("parked", "", {}, COST)
+    assert (await Holding.take(store, "a", "another", 0.0)).epoch == 2

@@ -51,7 +51,8 @@ async def test_row_25_a_conflict_after_a_write_of_ones_own_is_success(
     place = Troubled(tmp_path / "store", meddle=meddle)
     result = await run(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=place)
     oracle.check(result)
-    assert keys == {"run.json", "holder.json", "manifest.json", "00000000.json", "00000001.json"}
+    written_once = {"run.json", "holder.json", "manifest.json", "00000000.json", "00000001.json"}
+    assert keys == written_once | {"model.safetensors", "result.json"}
     assert [one.name for one in (tmp_path / "store" / "runs").iterdir()] == [result.run_id]
 
 
@@ -161,7 +162,7 @@ async def test_row_34_a_disk_that_is_full_ends_a_run_clearly_and_keeps_what_was_
 async def test_row_34_a_disk_that_fills_up_while_training_costs_nothing_that_was_saved(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "PATIENCE", 0.1)
+    monkeypatch.setattr(holding, "PATIENCE", 0.0)  # a full disk may not take the word that the run is free
     monkeypatch.setattr(holding, "LOOK", 0.0)
     oracle = Oracle(passes=8)
     stage = replace(oracle.train(workers=2), snapshot=0.3)

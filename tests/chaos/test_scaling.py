@@ -68,3 +68,7 @@ async def test_a_wish_of_none_holds_training_up_until_there_is_another(tmp_path:
                     assert not worker_pids("train")
         result = await run.result()
     oracle.check(result)
+    journal = tmp_path / "store" / "runs" / run.run_id / "journal"
+    decided = sorted(journal.iterdir())
+    await run.scale("train", 3)
+    assert sorted(journal.iterdir()) == decided, "nothing is decided of a run that is over"
