@@ -124,17 +124,21 @@ class Holding:
 
     async def _write(self, record: _Record, now: float) -> Spent:
         key = _key(self._run_id)
-        try:
-            self._etag = await self._store.replace_if(key, record.encoded(), self._etag)
-        except Conflict as error:
-            etag = (await self._store.info(key)).etag
-            found = _decoded(key, await self._store.get(key))
-            if found.nonce != self._record.nonce:
-                raise await _busy(self._store, self._run_id, now) from error
+        while True:
+            try:
+                self._etag = await self._store.replace_if(key, record.encoded(), self._etag)
+                break
+            except Conflict as error:
+                etag = (await self._store.info(key)).etag
+                found = _decoded(key, await self._store.get(key))
+                if found.nonce != self._record.nonce:
+                    raise await _busy(self._store, self._run_id, now) from error
             # A write of ours got through, whose answer did not or came late: nobody else writes under our nonce.
+            self._etag = etag
+            if found.encoded() == record.encoded():
+                break
             if record.state == "held":
                 record = replace(record, spent=max(record.spent, found.spent, key=_at_most))
-            self._etag = await self._store.replace_if(key, record.encoded(), etag)
         self._record = record
         return record.spent
 

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from cirrus.errors import Corrupt, RunBusy
+from cirrus.errors import Conflict, Corrupt, RunBusy
 from cirrus.store.holding import PATIENCE, Holding, Spent, state_of
 from cirrus.store.memory import MemoryStore
+from cirrus.testing.stores import MeddledStore, Request
 
 NOW = 1_800_000_000.0
 
@@ -87,6 +88,21 @@ async def test_a_write_whose_answer_was_lost_does_not_cost_the_run() -> None:
     await store.put(key, await store.get(key))  # the object's tag is another now, as after a write of our own
     await first.renew(NOW + 1, Spent())
     await first.renew(NOW + 2, Spent())
+
+
+async def test_whoever_never_hears_of_its_writes_holds_the_run_all_the_same() -> None:
+    store = MemoryStore()
+
+    async def lose_the_answer(request: Request) -> None:
+        if request.writes:
+            raise Conflict(request.key, "412, says a retry of the request that got through")
+
+    first = await Holding.take(MeddledStore(store, after=lose_the_answer), "a", "one", NOW)
+    assert await first.renew(NOW + 1, Spent(1.0)) == Spent(1.0)
+    await asyncio.gather(*[first.renew(NOW + 2, Spent(2.0, float(seconds))) for seconds in (30, 10, 20)])
+    await first.release(NOW + 3, Spent(3.0))
+    second = await Holding.take(store, "a", "two", NOW + 3)
+    assert (second.epoch, second.spent) == (2, Spent(3.0))
 
 
 async def test_its_state_can_be_seen() -> None:
