@@ -187,17 +187,18 @@ async def test_row_20_partitions_of_workers_and_driver_from_the_control_actor_he
 
 
 class Unwritable:
-    """A store that takes no writes of the driver's while ``shut``."""
+    """A store that takes none of the driver's next ``most`` writes while ``shut``."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 10**9) -> None:
         self.shut = False
+        self.most = most
         self.refused = 0
 
     def meddle(self, store: ObjectStore) -> ObjectStore:
         return MeddledStore(store, self._before)
 
     async def _before(self, request: Request) -> None:
-        if self.shut and request.writes:
+        if self.shut and request.writes and self.refused < self.most:
             self.refused += 1
             raise StoreError(request.key, "403 Forbidden: no permission to write")
 
@@ -207,13 +208,13 @@ async def test_row_20_a_store_that_cannot_be_written_for_a_while_does_not_end_a_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driving, "RENEW", 0.1)
-    door = Unwritable()
+    door = Unwritable(most=5)
     oracle = Oracle(passes=10, pause=0.0005)
     place = Troubled(tmp_path / "store", meddle=door.meddle)
     async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=place) as going:
         async for event in going.events():
             if isinstance(event, StageProgress) and event.stage == "train":
-                door.shut = door.refused < 5
+                door.shut = True
         result = await going.result()
     oracle.check(result)
     assert door.refused == 5
