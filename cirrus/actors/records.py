@@ -27,12 +27,16 @@ Metrics = Mapping[str, float]
 
 @dataclass(slots=True)
 class Past:
-    """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill."""
+    """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill.
+
+    ``orders``: names of the orders from outside that were obeyed.
+    """
 
     manifest: str = ""
     finished: dict[str, Metrics] = field(default_factory=dict)
     wishes: dict[str, int] = field(default_factory=dict)
     killed: str = ""
+    orders: set[str] = field(default_factory=set)
 
 
 class Records:
@@ -94,6 +98,11 @@ class Records:
                     past.killed = reason
                 case _:
                     pass  # decisions that do not matter to who goes on
+            match entry.fields:
+                case {"order": str(order)}:
+                    past.orders.add(order)
+                case _:
+                    pass  # decided by the driver's own process
         return past
 
     async def decide(self, kind: str, fields: Mapping[str, JSON]) -> int:

@@ -6,17 +6,23 @@ the same name, is sent away at once, and must not end the bill of the one that w
 
 from __future__ import annotations
 
-from cirrus.core.cost import Meter
+from cirrus.core.cost import TAIL, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.slots import Cause
+from cirrus.core.terms import Ends
 
 
 class Billing:
-    """Tells the meter what workers cost, from what is heard of them. All times are in seconds."""
+    """Tells the meter what workers cost, from what is heard of them. All times are in seconds.
 
-    def __init__(self, meter: Meter) -> None:
+    ``ends``: whether the provider tells how its workers end; where it does not, their own last words count.
+    """
+
+    def __init__(self, meter: Meter, ends: Ends = "told") -> None:
         self._meter = meter
+        self._ends = ends
         self._memory: dict[str, int] = {}
+        self._timeout: dict[str, float] = {}
         self._here: set[WorkerId] = set()  # they have spoken, and neither left nor ended
         self._twins: set[WorkerId] = set()  # of them: another delivery of the same has ended
         self._paid: set[WorkerId] = set()  # their bills were closed before they ended
@@ -24,6 +30,7 @@ class Billing:
     def invoked(self, at: float, worker: WorkerId, memory_mb: int, timeout: float) -> None:
         """A worker was asked for: it is billed from now on, up to its timeout unless its end is heard of."""
         self._memory[worker.pool] = memory_mb
+        self._timeout[worker.pool] = timeout
         self._meter.started(at, worker, memory_mb, timeout)
 
     def refused(self, at: float, worker: WorkerId) -> None:
@@ -34,23 +41,34 @@ class Billing:
         """It has spoken."""
         self._here.add(worker)
 
-    def left(self, at: float, worker: WorkerId) -> None:
-        """It has said goodbye and is about to end."""
+    def left(self, at: float, worker: WorkerId, seconds: float | None = None) -> None:
+        """It has said goodbye, after so many seconds by its own count if it tells, and is about to end."""
         self._here.discard(worker)
+        if self._ends == "untold":
+            if seconds is None:
+                self._meter.ended(at + TAIL, worker)
+            else:
+                self._meter.reported(worker, seconds)
+            return
         if worker in self._twins:  # how many more ends will be told is not known
             self._twins.discard(worker)
             self._meter.ended(at, worker)
             self._paid.add(worker)
 
+    def sent_away(self, at: float, worker: WorkerId) -> None:
+        """Another delivery of it was told to leave; where nobody tells of its end, it may last up to its timeout."""
+        if self._ends == "untold" and worker.pool in self._memory:
+            self._meter.started(at, worker, self._memory[worker.pool], self._timeout[worker.pool])
+
     def exited(self, at: float, worker: WorkerId, cause: Cause, seconds: float) -> None:
         """A process of that name, which lived so long, has ended."""
         if worker in self._here and cause == "finished":  # who works says goodbye before: it was sent away
             self._twins.add(worker)
-            self._meter.unexpected(self._memory.get(worker.pool, 0), seconds)
+            self._meter.unexpected(worker.pool, self._memory.get(worker.pool, 0), seconds)
             return
         self._here.discard(worker)
         self._twins.discard(worker)
         if worker in self._paid:
             self._paid.discard(worker)
         elif not self._meter.ended(at, worker):
-            self._meter.unexpected(self._memory.get(worker.pool, 0), seconds)
+            self._meter.unexpected(worker.pool, self._memory.get(worker.pool, 0), seconds)

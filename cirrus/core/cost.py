@@ -8,31 +8,53 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from cirrus import checks
-from cirrus.core.ids import WorkerId
+from cirrus.core.ids import WorkerId, stage_of
 
 MB_PER_GB = 1024.0
+TAIL = 0.25
+"""Seconds that a worker may go on after it has said how long it took: connections are closed, the handler returns."""
+
+Kind = Literal["workers", "invocations", "store", "earlier"]
+"""What money goes to: workers' time, starting them, requests to the store, drivers that had the run before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Dollars for a gigabyte of memory during a second, and for an invocation; ``dated``: the day of the price list."""
+    """What a provider takes, in dollars; ``dated``: the day of the price list.
+
+    For a gigabyte of memory during a second, for an invocation, for a request to the store that reads (``per_get``) and
+    one that writes or lists (``per_put``).
+    """
 
     name: str
     per_gb_second: float
     per_invocation: float
+    per_get: float = 0.0
+    per_put: float = 0.0
     dated: str
 
     def __post_init__(self) -> None:
         checks.text("price.name", self.name)
-        checks.within("price.per_gb_second", self.per_gb_second, 0.0, 1e6)
-        checks.within("price.per_invocation", self.per_invocation, 0.0, 1e6)
+        for name in ("per_gb_second", "per_invocation", "per_get", "per_put"):
+            checks.within(f"price.{name}", getattr(self, name), 0.0, 1e6)
         checks.text("price.dated", self.dated)
 
 
 FREE = Price(name="local processes", per_gb_second=0.0, per_invocation=0.0, dated="always")
+
+
+@dataclass(frozen=True, slots=True)
+class CostPart:
+    """Dollars that one stage has spent on one kind of thing; ``stage`` is empty for the run as a whole."""
+
+    stage: str
+    kind: Kind
+    dollars: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,17 @@ class Cost:
     dollars_per_second: float
     committed_dollars: float = 0.0
     committed_seconds: float = 0.0
+    parts: tuple[CostPart, ...] = ()
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """Dollars by stage."""
+        return _summed((one.stage, one.dollars) for one in self.parts)
+
+    @property
+    def kinds(self) -> Mapping[str, float]:
+        """Dollars by kind: ``workers``, ``invocations``, ``store``, ``earlier``."""
+        return _summed((one.kind, one.dollars) for one in self.parts)
 
     @property
     def most_dollars(self) -> float:
@@ -69,8 +102,30 @@ class _Bill:
 
     def seconds(self, at: float) -> float:
         """Billed by the millisecond, rounded up; the clock's last digits do not count."""
-        lasted = min(max(at - self.start, 0.0), self.timeout)
-        return math.ceil(round(lasted * 1e3, 6)) / 1e3
+        return _billed(min(max(at - self.start, 0.0), self.timeout))
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What a stage has had so far, workers that go on left out."""
+
+    invocations: int = 0
+    seconds: float = 0.0
+    gb_seconds: float = 0.0
+    gets: int = 0
+    puts: int = 0
+
+    def worked(self, seconds: float, gigabytes: float) -> None:
+        self.seconds += seconds
+        self.gb_seconds += seconds * gigabytes
+
+    def parts(self, name: str, price: Price) -> tuple[CostPart, ...]:
+        store = self.gets * price.per_get + self.puts * price.per_put
+        return (
+            CostPart(name, "workers", self.gb_seconds * price.per_gb_second),
+            CostPart(name, "invocations", self.invocations * price.per_invocation),
+            *((CostPart(name, "store", store),) if self.gets or self.puts else ()),
+        )
 
 
 class Meter:
@@ -80,50 +135,86 @@ class Meter:
         checks.instance("price", price, Price, "a Price; local processes are FREE")
         self._price = price
         self._open: dict[WorkerId, deque[_Bill]] = {}
-        self._invocations = 0
-        self._worker_seconds = 0.0
-        self._gb_seconds = 0.0
+        self._stages: dict[str, _Stage] = {}
 
     def started(self, at: float, worker: WorkerId, memory_mb: int, timeout: float) -> None:
         """A worker was invoked; once more for the same worker where it was delivered twice. Times in seconds."""
-        self._invocations += 1
+        self._stage(worker.pool).invocations += 1
         self._open.setdefault(worker, deque()).append(_Bill(at, memory_mb / MB_PER_GB, timeout))
 
-    def unexpected(self, memory_mb: int, seconds: float) -> None:
+    def unexpected(self, pool: str, memory_mb: int, seconds: float) -> None:
         """An invocation is heard of at its end only, after so many seconds: a delivery that nobody asked for."""
-        bill = _Bill(0.0, memory_mb / MB_PER_GB, seconds)
-        self._invocations += 1
-        self._worker_seconds += bill.seconds(seconds)
-        self._gb_seconds += bill.seconds(seconds) * bill.gigabytes
+        stage = self._stage(pool)
+        stage.invocations += 1
+        stage.worked(_billed(seconds), memory_mb / MB_PER_GB)
 
     def ended(self, at: float, worker: WorkerId) -> bool:
         """One invocation of a worker has ended: which of several is not known, so the longest pays until now.
 
         Returns whether there was one.
         """
-        bills = self._open.get(worker)
-        if not bills:
-            return False
-        bill = bills.popleft()
-        if not bills:
-            del self._open[worker]
-        self._worker_seconds += bill.seconds(at)
-        self._gb_seconds += bill.seconds(at) * bill.gigabytes
-        return True
+        bill = self._close(worker)
+        if bill is not None:
+            self._stage(worker.pool).worked(bill.seconds(at), bill.gigabytes)
+        return bill is not None
+
+    def reported(self, worker: WorkerId, seconds: float) -> None:
+        """A worker that is about to end says how many seconds its provider has counted."""
+        bill = self._close(worker)
+        if bill is not None:
+            self._stage(worker.pool).worked(min(_billed(seconds + TAIL), bill.timeout), bill.gigabytes)
+
+    def stored(self, pool: str, gets: int, puts: int) -> None:
+        """So many requests went to the store."""
+        stage = self._stage(pool)
+        stage.gets += gets
+        stage.puts += puts
 
     def cost(self, at: float) -> Cost:
         """What was spent until ``at``; takes about a microsecond for each worker whose end is not known."""
-        seconds, gb_seconds, gigabytes = self._worker_seconds, self._gb_seconds, 0.0
-        left, gb_left = 0.0, 0.0
-        for bills in self._open.values():
+        now = {name: replace(stage) for name, stage in self._stages.items()}
+        gigabytes = left = gb_left = 0.0
+        for worker, bills in self._open.items():
             for bill in bills:
                 lasted = bill.seconds(at)
-                seconds += lasted
-                gb_seconds += lasted * bill.gigabytes
+                now[stage_of(worker.pool)].worked(lasted, bill.gigabytes)
                 if lasted < bill.timeout:
                     gigabytes += bill.gigabytes
                     left += bill.timeout - lasted
                     gb_left += (bill.timeout - lasted) * bill.gigabytes
         price = self._price.per_gb_second
-        dollars = gb_seconds * price + self._invocations * self._price.per_invocation
-        return Cost(dollars, seconds, gb_seconds, self._invocations, gigabytes * price, gb_left * price, left)
+        parts = tuple(part for name, stage in now.items() for part in stage.parts(name, self._price))
+        return Cost(
+            dollars=sum(part.dollars for part in parts),
+            worker_seconds=sum(stage.seconds for stage in now.values()),
+            gb_seconds=sum(stage.gb_seconds for stage in now.values()),
+            invocations=sum(stage.invocations for stage in now.values()),
+            dollars_per_second=gigabytes * price,
+            committed_dollars=gb_left * price,
+            committed_seconds=left,
+            parts=parts,
+        )
+
+    def _stage(self, pool: str) -> _Stage:
+        return self._stages.setdefault(stage_of(pool), _Stage())
+
+    def _close(self, worker: WorkerId) -> _Bill | None:
+        bills = self._open.get(worker)
+        if not bills:
+            return None
+        bill = bills.popleft()
+        if not bills:
+            del self._open[worker]
+        return bill
+
+
+def _billed(seconds: float) -> float:
+    """What is billed of so many seconds: whole milliseconds, rounded up."""
+    return math.ceil(round(seconds * 1e3, 6)) / 1e3
+
+
+def _summed(pairs: Iterable[tuple[str, float]]) -> Mapping[str, float]:
+    sums: dict[str, float] = {}
+    for name, dollars in pairs:
+        sums[name] = sums.get(name, 0.0) + dollars
+    return sums

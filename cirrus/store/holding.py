@@ -143,13 +143,34 @@ class Holding:
         return record.spent
 
 
-async def state_of(
-    store: ObjectStore, run_id: str, now: float, gone: Callable[[str], bool] = lambda _: False
-) -> Literal["running", "parked"]:
-    """Whether a driver has the run, or nobody any more; ``gone`` may know of a holder that it is dead for sure."""
+Standing = Literal["running", "parked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What others see of who holds a run: ``state`` is ``held`` or ``free``, ``heard`` in seconds since 1970."""
+
+    epoch: int
+    holder: str
+    heard: float
+    state: str
+
+
+async def seen(store: ObjectStore, run_id: str) -> Seen | None:
+    """Who holds the run, or held it last; nothing where nobody ever has."""
     try:
         found = _decoded(_key(run_id), await store.get(_key(run_id)))
     except NotFound:
+        return None
+    return Seen(found.epoch, found.holder, found.heard, found.state)
+
+
+async def state_of(
+    store: ObjectStore, run_id: str, now: float, gone: Callable[[str], bool] = lambda _: False
+) -> Standing:
+    """Whether a driver has the run, or nobody any more; ``gone`` may know of a holder that it is dead for sure."""
+    found = await seen(store, run_id)
+    if found is None:
         return "parked"
     held = found.state == "held" and now - found.heard < PATIENCE and not gone(found.holder)
     return "running" if held else "parked"

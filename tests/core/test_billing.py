@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cirrus.core.billing import Billing
-from cirrus.core.cost import FREE, Meter
+from cirrus.core.cost import FREE, TAIL, Meter
 from cirrus.core.ids import WorkerId
 
 ONE = WorkerId("train", 0, 1)
@@ -69,3 +69,39 @@ def test_who_was_refused_costs_no_time() -> None:
     meter, bills = billing()
     bills.refused(0.0, ONE)
     assert meter.cost(100.0).worker_seconds == 0.0
+
+
+def untold() -> tuple[Meter, Billing]:
+    meter = Meter(FREE)
+    made = Billing(meter, "untold")
+    made.invoked(0.0, ONE, 1024, 900.0)
+    return meter, made
+
+
+def test_where_no_ends_are_told_the_last_words_of_a_worker_are_what_is_billed() -> None:
+    meter, bills = untold()
+    bills.seen(ONE)
+    bills.left(40.0, ONE, 3.5)
+    assert meter.cost(100.0).worker_seconds == pytest.approx(3.5 + TAIL)
+
+
+def test_a_goodbye_without_a_figure_is_billed_until_then() -> None:
+    meter, bills = untold()
+    bills.left(40.0, ONE)
+    assert meter.cost(100.0).worker_seconds == pytest.approx(40.0 + TAIL)
+
+
+def test_where_no_ends_are_told_a_delivery_that_was_sent_away_is_billed_to_its_timeout() -> None:
+    meter, bills = untold()
+    bills.seen(ONE)
+    bills.sent_away(5.0, ONE)
+    bills.left(10.0, ONE, 10.0)
+    cost = meter.cost(10_000.0)
+    assert cost.invocations == 2
+    assert cost.worker_seconds == pytest.approx(10.0 + TAIL + 900.0)
+
+
+def test_where_ends_are_told_nothing_is_billed_for_being_sent_away_but_the_end() -> None:
+    meter, bills = billing()
+    bills.sent_away(1.0, ONE)
+    assert meter.cost(100.0).invocations == 1
