@@ -6,10 +6,10 @@ import asyncio
 import importlib
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cirrus.errors import StoreError
+from cirrus.store.aside import aside
 from cirrus.store.base import ObjectInfo
 from cirrus.store.keys import checked, checked_prefix, checked_range
 from cirrus.store.patience import Patience
@@ -18,8 +18,6 @@ from cirrus.store.s3_writing import Exactly, Expected, Nothing, Whatever, Write
 
 if TYPE_CHECKING:
     from cirrus.store.s3_objects import S3Objects
-
-T = TypeVar("T")
 
 _OBJECTS = "cirrus.store.s3_objects"
 """The module that loads the SDK, by name: half a second that nobody pays before the first request."""
@@ -115,8 +113,8 @@ class S3Store:
                 continue
             self._opening = asyncio.get_running_loop().create_future()
             try:
-                module = await _aside(lambda: importlib.import_module(_OBJECTS))
-                session = await _aside(module.new_session)
+                module = await aside(lambda: importlib.import_module(_OBJECTS))
+                session = await aside(module.new_session)
                 self._objects = await module.S3Objects.open(session, self._address, self._patience)
             finally:
                 opened, self._opening = self._opening, None
@@ -130,12 +128,3 @@ class S3Store:
             check(self._address.key(key))
         except StoreError as error:
             raise StoreError(key, f"below the prefix of this store: {error.problem}") from error
-
-
-async def _aside(call: Callable[[], T]) -> T:
-    """What a blocking call returns, made in a thread of its own, which ends with it."""
-    threads = ThreadPoolExecutor(1, "cirrus-s3")
-    try:
-        return await asyncio.wrap_future(threads.submit(call))
-    finally:
-        threads.shutdown(wait=False)

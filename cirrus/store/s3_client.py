@@ -37,12 +37,13 @@ class Empty(StoreError):
     """The object ends before the range that was asked for begins."""
 
 
-def new_session() -> AioSession:
-    """A session of the SDK that has read its own files, so that making a client from it need not."""
+def new_session(*services: str) -> AioSession:
+    """A session of the SDK that has read its own files, so that making a client from it need not; S3's by default."""
     session = get_session()
     loader = session.get_component("data_loader")
-    for kind in ("service-2", "endpoint-rule-set-1"):
-        loader.load_service_model("s3", kind)
+    for service in services or ("s3",):
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_service_model(service, kind)
     for name in _DATA:
         loader.load_data_with_path(name)
     return session
