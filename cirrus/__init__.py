@@ -6,6 +6,7 @@ What is heavy to import is not imported with the package: runs load it on a thre
 import importlib
 from typing import TYPE_CHECKING
 
+from cirrus.attached import attach, kill, scale
 from cirrus.cloud.places import Local, local
 from cirrus.core.cost import Cost
 from cirrus.core.views import WorkerView
@@ -139,10 +140,12 @@ __all__ = [
     "WorkerStopped",
     "WorkerView",
     "WorkersScaled",
+    "attach",
     "criteo",
     "csv",
     "epochs",
     "every",
+    "kill",
     "libsvm",
     "local",
     "loss_below",
@@ -151,5 +154,6 @@ __all__ = [
     "run",
     "run_sync",
     "samples",
+    "scale",
     "start",
 ]
