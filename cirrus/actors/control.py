@@ -29,12 +29,13 @@ from cirrus.core.desk import (
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, Took, ToWorker
 from cirrus.core.spoken import Spoken
-from cirrus.wire.codec import Codec
+from cirrus.wire.codec import LARGEST, Codec
 
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_DRIVER: Codec[FromDriver] = Codec(FromDriver)
-TO_DRIVER: Codec[ToDriver] = Codec(ToDriver)
+TO_DRIVER: Codec[ToDriver] = Codec(ToDriver, 2 * LARGEST)
+"""A report says more than the worker's message that it is about, which may have been as long as any."""
 
 MOST_REPORTS = 1_000
 """Reports that may be under way to the driver at a time; others wait until it has taken some in."""

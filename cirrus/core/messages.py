@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cirrus import checks
 from cirrus.core.ids import WorkerId
 from cirrus.core.slots import Leave
+
+MOST_HELD = 1_000
+"""Leases that a worker may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,9 @@ class Ask:
     """The worker would like to hold ``count`` leases."""
 
     count: int
+
+    def __post_init__(self) -> None:
+        checks.integer("ask.count", self.count, 0, MOST_HELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,12 @@ class OpenPool:
     timeout: float
     first: int = 1
     floor: int = 0
+
+    def __post_init__(self) -> None:
+        checks.integer("pool.staleness", self.staleness, 1, 10**9)
+        checks.positive("pool.timeout", self.timeout)
+        for name in ("first", "floor"):
+            checks.integer(f"pool.{name}", getattr(self, name), 0, 2**63)
 
 
 @dataclass(frozen=True, slots=True)

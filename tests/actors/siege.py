@@ -19,9 +19,10 @@ from cirrus.core import messages
 from cirrus.core.ids import WorkerId
 from cirrus.errors import WireError
 from cirrus.wire import frames
+from cirrus.wire.codec import LARGEST
 from cirrus.wire.specs import spec_from_json, spec_to_json
 from tests.actors import fuzz
-from tests.actors.shards import FACTORS, WEIGHTS, token
+from tests.actors.shards import CLOCK, FACTORS, WEIGHTS, token
 
 TABLES = (WEIGHTS, FACTORS)
 UNITS = 64  # that honest beginnings open: each again and again, by higher attempts
@@ -125,8 +126,9 @@ class Siege:
         self._words = fuzz.Words(self._chance, [FROM_WORKER.encode(one) for one in WORDS])
         self._orders = fuzz.Words(self._chance, [FROM_DRIVER.encode(one) for one in ORDERS])
         self._twin = Shard(0, 1)
-        self._worker, self._driver = token("worker"), token("driver")
-        self._guest = token("worker", pool=WORKER.pool, slot=WORKER.slot, attempt=WORKER.attempt)
+        late = CLOCK.wall() + 86_400
+        self._worker, self._driver = token("worker", expiry=late), token("driver", expiry=late)
+        self._guest = token("worker", expiry=late, pool=WORKER.pool, slot=WORKER.slot, attempt=WORKER.attempt)
         self._answer = b""
         self._attempt = 0
         self._heard = 0  # of the control actor's messages
@@ -248,10 +250,16 @@ class Siege:
             worker.send(fuzz.masked(self._chance, FROM_WORKER.encode(word)))
         found = [TO_WORKER.decode(worker.next()[1]) for _ in range(3)]
         assert [type(one) for one in found] == [messages.Welcome, messages.Lease, messages.Lease]
-        self._say(worker, [self._words.hostile() for _ in range(3)])
+        self._say(worker, [*(self._words.hostile() for _ in range(3)), self._long()])
         orders = [self._orders.hostile() for _ in range(3)]
         heard = self._say(driver, [one for one in orders if not _reaches_far(one)])
         self._heard += sum(not isinstance(TO_DRIVER.decode(one), messages.Took) for one in heard)
+
+    def _long(self) -> bytes:
+        """A worker's honest words that are as long as any may be, or nearly."""
+        room = LARGEST - 2 - len(FROM_WORKER.encode(messages.Bye("failed")))
+        text = "x" * (room - self._chance.randrange(100))
+        return FROM_WORKER.encode(messages.Bye("failed", text))
 
     def _say(self, line: Line, words: list[bytes]) -> list[bytes]:
         """Send messages and one that surely cannot be read; what comes until the connection is closed."""
@@ -299,7 +307,7 @@ class Siege:
 
     def _nobody(self) -> None:
         spoilt = bytearray(self._driver.encode())
-        spoilt[self._chance.randrange(len(spoilt))] ^= 1 << self._chance.randrange(6)
+        spoilt[self._chance.randrange(len(spoilt))] ^= 1 << self._chance.randrange(4)
         headers = {"Authorization": f"Bearer {spoilt.decode('latin-1')}"}
         assert self._ask("GET", "/ledger", b"", headers) in (400, 401)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from cirrus.actors.control import (
+    FROM_DRIVER,
     FROM_WORKER,
     TO_DRIVER,
     Control,
@@ -18,11 +22,13 @@ from cirrus.actors.control import (
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import (
     Ask,
+    Bye,
     Done,
     Expect,
     FromWorker,
     Greeting,
     Hello,
+    Objected,
     OpenPool,
     PoolDone,
     ToDriver,
@@ -30,7 +36,9 @@ from cirrus.core.messages import (
     UnitDone,
     WorkerSeen,
 )
+from cirrus.errors import WireError
 from cirrus.testing.clock import ManualClock
+from cirrus.wire.codec import LARGEST
 
 WORKER = WorkerId("train", 0, 1)
 POOL = OpenPool("train", "work", 1, 4, 30.0)
@@ -101,3 +109,31 @@ async def test_the_driver_is_told_how_many_of_its_orders_were_taken_in() -> None
     for _ in range(2):
         await control.receive(TimePasses())
     assert driver.said() == [Greeting("first"), Took(1)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [lambda text: Done(0, 1, 5, text), lambda text: Bye("failed", text), lambda text: Objected("a", text, 1, "b")],
+)
+async def test_the_longest_words_of_a_worker_can_be_reported(words: Callable[[str], FromWorker]) -> None:
+    driver, worker = Connection(), Connection()
+    control = await controlled(
+        DriverCame(driver), DriverSpoke(driver, Took(0)), DriverSpoke(driver, POOL), DriverSpoke(driver, Expect(WORKER))
+    )
+    text = "x" * (LARGEST - len(FROM_WORKER.encode(words(""))) - 2)  # of a long text, the head has two bytes more
+    assert len(FROM_WORKER.encode(words(text))) == LARGEST
+    await speak(control, worker, Hello(7), Ask(1), words(text))
+    assert text in repr(driver.said()[2])
+
+
+@pytest.mark.parametrize("field", ["staleness", "timeout", "first", "floor"])
+def test_a_pool_that_cannot_be_is_refused_where_it_is_read(field: str) -> None:
+    plain = FROM_DRIVER.to_plain(POOL)
+    with pytest.raises(WireError):
+        FROM_DRIVER.from_plain({**plain, field: -1})
+
+
+@pytest.mark.parametrize("count", [-1, 2**63])
+def test_nobody_asks_for_so_many_leases(count: int) -> None:
+    with pytest.raises(WireError):
+        FROM_WORKER.from_plain({"type": "Ask", "count": count})
