@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 from cirrus.attached import attach, kill, scale
+from cirrus.cloud.aws import Aws, aws
 from cirrus.cloud.places import Local, local
-from cirrus.core.cost import Cost
+from cirrus.core.cost import Cost, CostPart
 from cirrus.core.views import WorkerView
 from cirrus.errors import (
     BudgetExceeded,
@@ -84,6 +85,7 @@ __all__ = [
     "SGD",
     "Adagrad",
     "Adam",
+    "Aws",
     "Bucket",
     "Budget",
     "BudgetExceeded",
@@ -92,6 +94,7 @@ __all__ = [
     "Conflict",
     "Corrupt",
     "Cost",
+    "CostPart",
     "Diverged",
     "Event",
     "Hash",
@@ -141,6 +144,7 @@ __all__ = [
     "WorkerView",
     "WorkersScaled",
     "attach",
+    "aws",
     "criteo",
     "csv",
     "epochs",
