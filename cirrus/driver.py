@@ -31,14 +31,14 @@ from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
 from cirrus.actors.shards import Plan, ShardCalls
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
-from cirrus.cloud.base import Invoker
-from cirrus.cloud.places import Local
+from cirrus.cloud.base import Invoker, Place
 from cirrus.cloud.processes import Processes
 from cirrus.core.cost import FREE, Cost, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
+from cirrus.core.terms import Terms
 from cirrus.core.views import WorkerView
-from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, RunBusy
+from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, PipelineError, RunBusy
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.stages import Outcome, Task, through
@@ -81,7 +81,7 @@ class Driver:
     ``run_id`` names a run of the store that is to go on; without it a new run begins, and ``pipeline`` is its own.
     """
 
-    def __init__(self, pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus) -> None:
+    def __init__(self, pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus) -> None:
         self.bus = bus
         self._given = pipeline
         self._place = place
@@ -89,6 +89,7 @@ class Driver:
         self.began = clock.monotonic()
         self.run_id = pipeline if isinstance(pipeline, str) else _run_id(pipeline.name, clock)
         self._meter = Meter(FREE)
+        self._terms = Terms()
         stages = () if isinstance(pipeline, str) else pipeline.stages
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
@@ -129,6 +130,7 @@ class Driver:
         """
         checks.one_of("stage", stage, self.stages)
         checks.integer("workers", workers, 0, 10_000)
+        self._check_room(stage, workers)
         number = await self._decide("scaled", {"stage": stage, "workers": workers}, order)
         if number < self._scaled.get(stage, 0):
             return  # a wish that was written down later has been heard already
@@ -137,6 +139,13 @@ class Driver:
         self.bus.publish(events.WorkersScaled(at=self._at, stage=stage, workers=workers))
         if self._parts is not None:
             await self._parts.crew.scheduler.ask(Scale(stage, workers))
+
+    def _check_room(self, stage: str, workers: int) -> None:
+        """``PipelineError`` where the provider cannot have so many workers at a time, and one that evaluates."""
+        room = self._terms.workers
+        if room is not None and workers + 1 > room:
+            allowed = f"at most {max(room - 1, 0)}: {room} may run at a time here, one of which evaluates"
+            raise PipelineError(f"{stage}.workers", workers, allowed)
 
     async def kill(self, reason: str) -> None:
         """Write down that the run is killed; the caller then cancels it."""
@@ -273,6 +282,10 @@ class Driver:
             stack.push_async_callback(lambda: undisturbed(processes.close(GRACE)))
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
+            self._terms = await invoker.terms()
+            self._meter = Meter(self._terms.price)
+            for stage, workers in self._wishes.items():
+                self._check_room(stage, workers)
             return await self._build(_Ground(store, session, processes, invoker), task)
 
     async def _build(self, ground: _Ground, task: Task) -> Outcome:
@@ -291,7 +304,7 @@ class Driver:
             urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
-            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy)
+            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy, self._terms)
             cover = partial(self._cover, task.records)
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)

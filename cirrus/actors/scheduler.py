@@ -21,6 +21,7 @@ from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts
 from cirrus.core.roster import Roster
+from cirrus.core.terms import Terms
 from cirrus.errors import InvokeError, OutsideError, StageFailed, Throttled, Unanswered
 from cirrus.wire.tokens import Claims, issue
 
@@ -39,6 +40,7 @@ class Site:
     store: str
     began: float
     policy: slots.PoolPolicy = field(default_factory=slots.PoolPolicy)
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._site = site
         self._invoker = invoker
         self._bus = bus
-        self._billing = Billing(meter)
+        self._billing = Billing(meter, site.terms.ends)
         self._cover = cover
         self._roster = Roster(site.policy)
         self._pools: dict[str, Open] = {}
@@ -230,7 +232,9 @@ class Scheduler(Actor[SchedulerMessage]):
             case _:
                 pass
         if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
-            self._billing.left(now, words.worker)
+            self._billing.left(now, words.worker, words.seconds)
+        if isinstance(words, messages.TurnedAway):
+            self._billing.sent_away(now, words.worker)
         opened = self._pools.get(_pool_of(words))
         self._decide(roster.Heard(now, words))
         if opened is not None:
@@ -281,15 +285,16 @@ class Scheduler(Actor[SchedulerMessage]):
                     at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=reason
                 )
             )
-        self._billing.invoked(now, worker, opened.memory, opened.timeout)
-        site = self._site
+        site, terms = self._site, self._site.terms
+        memory, timeout = terms.billed_memory(opened.memory), terms.timeout_of(opened.timeout)
+        self._billing.invoked(now, worker, memory, terms.billed_timeout(opened.timeout))
         claims = Claims(
             run=site.run_id, epoch=site.epoch, role="worker", pool=worker.pool, slot=worker.slot,
-            attempt=worker.attempt, expiry=self._kernel.clock.wall() + opened.timeout + GRACE,
+            attempt=worker.attempt, expiry=self._kernel.clock.wall() + timeout + GRACE,
         )
         assignment = Assignment(
             run_id=site.run_id, epoch=site.epoch, worker=worker, role=opened.role, shards=site.shards, store=site.store,
-            token=issue(site.key, claims), memory=opened.memory, timeout=opened.timeout,
+            token=issue(site.key, claims), memory=memory, timeout=timeout,
         )
         self._kernel.task(self._invoke_worker(assignment), name="scheduler.invoke")
 
@@ -323,7 +328,7 @@ def _pool_of(words: messages.ToDriver) -> str:
     match words:
         case messages.Greeting() | messages.Took():
             return ""
-        case messages.WorkerSeen(worker) | messages.WorkerLeft(worker):
+        case messages.WorkerSeen(worker) | messages.WorkerLeft(worker) | messages.TurnedAway(worker):
             return worker.pool
         case _:
             return words.pool
