@@ -15,13 +15,14 @@ import pytest
 import cirrus
 from cirrus.actors import following
 from cirrus.actors.outside_orders import KillOrder, OrderBox, ScaleOrder, order_name
-from cirrus.cloud.places import local
+from cirrus.cloud.places import Local, local
 from cirrus.errors import Corrupt, Killed, PipelineError, StoreError
 from cirrus.events import Event, RunFinished, RunStarted, StageProgress, WorkersScaled
 from cirrus.runs import resume, start
 from cirrus.store.base import ObjectStore
 from cirrus.store.files import FilesStore
 from cirrus.testing.places import Troubled
+from cirrus.testing.seaweed import Seaweed
 from cirrus.testing.stores import MeddledStore, Request
 from tests.api.household import Household
 from tests.chaos.drive import Task
@@ -54,8 +55,12 @@ def journal(folder: Path, run_id: str) -> list[Mapping[str, Any]]:
     return [one for one in found if one["kind"] != "taken"]
 
 
+async def everything_at(run_id: str, place: Local) -> list[Event]:
+    return [event async for event in cirrus.attach(run_id, on=place)]
+
+
 async def everything(run_id: str, folder: Path) -> list[Event]:
-    return [event async for event in cirrus.attach(run_id, on=store_in(folder))]
+    return await everything_at(run_id, store_in(folder))
 
 
 async def started(one: DriverProcess) -> str:
@@ -325,3 +330,24 @@ async def test_looking_on_leaves_nothing_behind(tmp_path: Path) -> None:
         assert changes == [], "processes of the driver come and go"
         await cirrus.kill(run_id, on=store_in(tmp_path))
         await going.end()
+
+
+@asyncio_only
+async def test_a_run_on_s3_is_watched_and_killed_there(tmp_path: Path, server: Seaweed) -> None:
+    place = local(f"s3://cirrus-tests/attach?endpoint={server.endpoint}")
+    oracle = Oracle(passes=100)
+    async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=place) as going:
+        heard = going.events()
+        async for event in heard:
+            if isinstance(event, StageProgress) and event.stage == "train":
+                break
+        watching = asyncio.ensure_future(everything_at(going.run_id, place))
+        with pytest.raises(PipelineError, match="stage: got 'trian'"):
+            await cirrus.scale(going.run_id, "trian", 1, on=place)
+        assert await cirrus.scale(going.run_id, "train", 1, on=place) == "running"
+        assert await cirrus.kill(going.run_id, reason="from elsewhere", on=place) == "running"
+        seen = await watching
+        with pytest.raises(Killed, match="from elsewhere"):
+            await going.result()
+    said_here = [told(event) async for event in going.events() if not isinstance(event, StageProgress)]
+    assert [told(event) for event in seen if not isinstance(event, StageProgress)] == said_here
