@@ -33,7 +33,7 @@ from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker, Place
 from cirrus.cloud.processes import Processes
-from cirrus.core.cost import FREE, Cost, Meter
+from cirrus.core.cost import FREE, Cost, CostPart, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
 from cirrus.core.terms import Terms
@@ -112,7 +112,10 @@ class Driver:
         now = self._meter.cost(self._clock.monotonic())
         before = Spent() if self._records is None else self._records.spent
         return replace(
-            now, dollars=now.dollars + before.dollars, worker_seconds=now.worker_seconds + before.worker_seconds
+            now,
+            dollars=now.dollars + before.dollars,
+            worker_seconds=now.worker_seconds + before.worker_seconds,
+            parts=(*now.parts, *((CostPart("", "earlier", before.dollars),) if before.dollars else ())),
         )
 
     @property
@@ -304,7 +307,7 @@ class Driver:
             urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
-            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy, self._terms)
+            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy, self._terms, self._left_of(task))
             cover = partial(self._cover, task.records)
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
@@ -341,10 +344,20 @@ class Driver:
         while True:
             await self._clock.sleep(LOOK)
             spent, minutes = self.cost.dollars, self._at / 60.0
-            if budget.dollars is not None and spent > budget.dollars:
+            if budget.dollars is not None and (spent > budget.dollars or self._is_stuck):
                 raise BudgetExceeded("dollars", spent, budget.dollars)
             if budget.minutes is not None and minutes > budget.minutes:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
+
+    def _left_of(self, task: Task) -> float | None:
+        """Dollars of the budget that earlier drivers have left."""
+        dollars = task.pipeline.budget.dollars
+        return None if dollars is None else dollars - task.records.spent.dollars
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether nobody works, and nobody can be paid who would."""
+        return self._parts is not None and self._parts.scheduler.too_dear and self.cost.committed_dollars == 0.0
 
     async def _cover(self, records: Records) -> None:
         """Have it written down what those who are billed may come to cost; many that ask at once have one answer."""
@@ -384,14 +397,14 @@ async def _fail(error: Exception) -> None:
 def ending(error: BaseException, cancelled: str) -> str:
     """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
 
-    What fails outside of the run parks it: it may go on when that is mended.
+    What fails outside of the run parks it, and so does its budget: it may go on when that is mended.
     """
     match error:
         case asyncio.CancelledError():
             return cancelled
         case Killed():
             return "killed"
-        case OutsideError():
+        case OutsideError() | BudgetExceeded():
             return "parked"
         case _:
             return "failed"

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cirrus import checks
-from cirrus.bundle import glibc
+from cirrus.bundle import elf
 from cirrus.bundle.contents import HANDLER, ROOT, contents
 from cirrus.bundle.interpreters import compile_all, interpreter, try_imports
 from cirrus.bundle.packing import hashes, pack
@@ -75,10 +75,10 @@ def build(wish: Wish) -> Bundle:
             if Path(one).exists():
                 _add(Path(one).resolve(), folder)
         program = interpreter(wish.python)
+        _check_compiled(folder, wish)
         if program is not None:
             compile_all(program, folder)
         files = _read(folder)
-        _check_compiled(files, wish)
         tried = program is not None and wish.architecture == _here()
         if tried and program is not None:
             try_imports(program, folder, (HANDLER, "cirrus.learn.logistic"))
@@ -119,7 +119,7 @@ def _add_project(folder: Path, wish: Wish) -> str:
     if built is None:
         return "numpy: nothing was compiled when the package was installed"
     data = built.read_bytes()
-    if glibc.needed(data) > LIBRARY[wish.python]:
+    if elf.needed(data) > LIBRARY[wish.python]:
         return "numpy: the compiled loops need a newer C library than the function has"
     _write(folder / "cirrus/native" / built.name, data)
     return "compiled"
@@ -146,17 +146,21 @@ def _copy(wheels: Path, folder: Path) -> None:
             _write(folder / place, path.read_bytes())
 
 
-def _check_compiled(files: dict[str, bytes], wish: Wish) -> None:
-    """Every compiled file must be for the machine, and content with its C library."""
+def _check_compiled(folder: Path, wish: Wish) -> None:
+    """Every compiled file must be for the machine, and content with its C library; what is never loaded is cut off."""
     most = LIBRARY[wish.python]
-    for name, data in files.items():
-        found = glibc.machine(data)
+    for path in folder.rglob("*"):
+        if path.is_dir() or path.suffix == ".py":
+            continue
+        name, data = path.relative_to(folder), path.read_bytes()
+        found = elf.machine(data)
         if found is None:
             continue
         if found != wish.architecture:
             raise OutsideError(f"{name} is for {found}, not for {wish.architecture}")
-        if glibc.needed(data) > most:
-            raise OutsideError(f"{name} needs glibc {glibc.needed(data)}, and the function has {most}")
+        if elf.needed(data) > most:
+            raise OutsideError(f"{name} needs glibc {elf.needed(data)}, and the function has {most}")
+        path.write_bytes(elf.loaded(data))
 
 
 def _read(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ PACKAGES = ("aiohttp", "msgpack", "numpy", "typing_extensions", "uvloop")
 NEEDLESS_FOLDERS = {"tests", "test", "include", "f2py", "distutils", "bin", "share", "doc", "docs"}
 NEEDLESS_SUFFIXES = {".pyi", ".h", ".c", ".cpp", ".pyx", ".pxd", ".pxi", ".a", ".typed", ".hash", ".pth"}
 METADATA = {"METADATA"}
+_OF_TESTS = re.compile(r"(test_|_simd\.|_testcapi\.|_\w+_tests\.).*")
 _WHEEL = re.compile(r"([A-Za-z0-9_.]+)-([A-Za-z0-9_.!+]+)-.*\.whl")
 
 OLDER = ("manylinux_2_24", "manylinux2014", "manylinux_2_17", "manylinux2010", "manylinux_2_12", "manylinux1")
@@ -56,4 +57,4 @@ def needed(path: PurePosixPath) -> bool:
         return name in METADATA or "licen" in str(path).lower()
     if any(one.endswith(".data") for one in folders) or NEEDLESS_FOLDERS & set(folders):
         return False
-    return path.suffix not in NEEDLESS_SUFFIXES and not name.startswith("test_")
+    return path.suffix not in NEEDLESS_SUFFIXES and not _OF_TESTS.match(name)

@@ -35,7 +35,7 @@ class Aws:
     account: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.function, str) or not _FUNCTION.fullmatch(self.function):
+        if not _FUNCTION.fullmatch(self.function):
             allowed = "a function's name of letters, digits, dashes and underscores, perhaps followed by :alias"
             raise PipelineError("aws.function", self.function, allowed)
         for endpoint in (self.endpoint_url, self.s3_endpoint_url):

@@ -72,8 +72,9 @@ class LambdaInvoker:
     async def exits(self) -> AsyncIterator[Exit]:
         """None are told; it ends with ``close``."""
         await self._over.wait()
-        for end in ():
-            yield end
+        nobody: tuple[Exit, ...] = ()
+        for one in nobody:
+            yield one
 
     async def watch(self) -> None:
         """There is nothing to do but to wait for ``close``."""

@@ -11,6 +11,7 @@ import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import get_args
@@ -287,9 +288,15 @@ async def _run_state(store: MemoryStore, silent: float) -> str:
 DIAGRAMS: dict[str, Callable[[int], str]] = {"slot": slot, "unit": unit, "line": line, "stage": stage, "run": run}
 
 
+@cache
+def diagram(name: str, seed: int = SEED) -> str:
+    """The diagram of that name, as one walk finds it."""
+    return DIAGRAMS[name](seed)
+
+
 def drawn(page: str) -> str:
     """The page with its diagrams drawn anew."""
-    return PLACE.sub(lambda found: f"{found[1]}{DIAGRAMS[found[2]](SEED)}\n{found[3]}", page)
+    return PLACE.sub(lambda found: f"{found[1]}{diagram(found[2])}\n{found[3]}", page)
 
 
 if __name__ == "__main__":
