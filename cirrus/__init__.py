@@ -6,8 +6,10 @@ What is heavy to import is not imported with the package: runs load it on a thre
 import importlib
 from typing import TYPE_CHECKING
 
+from cirrus.attached import attach, kill, scale
+from cirrus.cloud.aws import Aws, aws
 from cirrus.cloud.places import Local, local
-from cirrus.core.cost import Cost
+from cirrus.core.cost import Cost, CostPart
 from cirrus.core.views import WorkerView
 from cirrus.errors import (
     BudgetExceeded,
@@ -83,6 +85,7 @@ __all__ = [
     "SGD",
     "Adagrad",
     "Adam",
+    "Aws",
     "Bucket",
     "Budget",
     "BudgetExceeded",
@@ -91,6 +94,7 @@ __all__ = [
     "Conflict",
     "Corrupt",
     "Cost",
+    "CostPart",
     "Diverged",
     "Event",
     "Hash",
@@ -139,10 +143,13 @@ __all__ = [
     "WorkerStopped",
     "WorkerView",
     "WorkersScaled",
+    "attach",
+    "aws",
     "criteo",
     "csv",
     "epochs",
     "every",
+    "kill",
     "libsvm",
     "local",
     "loss_below",
@@ -151,5 +158,6 @@ __all__ = [
     "run",
     "run_sync",
     "samples",
+    "scale",
     "start",
 ]

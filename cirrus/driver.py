@@ -20,23 +20,25 @@ from aiohttp import ClientSession
 from cirrus import checks, events
 from cirrus.actors.bus import EventBus
 from cirrus.actors.crew import Crew
+from cirrus.actors.event_log import EventLog
 from cirrus.actors.fleet import Fleet
 from cirrus.actors.inspection import inspect
 from cirrus.actors.kernel import Kernel, undisturbed
 from cirrus.actors.orders import Address, Orders
-from cirrus.actors.records import Past, Records, read_run, same_input
+from cirrus.actors.outside_orders import KillOrder, Order, OrderBox, ScaleOrder, heed
+from cirrus.actors.records import Metrics, Past, Records, read_run, same_input
 from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
 from cirrus.actors.shards import Plan, ShardCalls
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
-from cirrus.cloud.base import Invoker
-from cirrus.cloud.places import Local
+from cirrus.cloud.base import Invoker, Place
 from cirrus.cloud.processes import Processes
-from cirrus.core.cost import FREE, Cost, Meter
+from cirrus.core.cost import FREE, Cost, CostPart, Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.messages import ToDriver
+from cirrus.core.terms import Terms
 from cirrus.core.views import WorkerView
-from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, RunBusy
+from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, PipelineError, RunBusy
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.stages import Outcome, Task, through
@@ -79,7 +81,7 @@ class Driver:
     ``run_id`` names a run of the store that is to go on; without it a new run begins, and ``pipeline`` is its own.
     """
 
-    def __init__(self, pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus) -> None:
+    def __init__(self, pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus) -> None:
         self.bus = bus
         self._given = pipeline
         self._place = place
@@ -87,6 +89,7 @@ class Driver:
         self.began = clock.monotonic()
         self.run_id = pipeline if isinstance(pipeline, str) else _run_id(pipeline.name, clock)
         self._meter = Meter(FREE)
+        self._terms = Terms()
         stages = () if isinstance(pipeline, str) else pipeline.stages
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
@@ -95,7 +98,9 @@ class Driver:
         self._renewing = asyncio.Lock()
         self._parts: _Parts | None = None
         self._over = False
-        self.ending = "parked"  # what a cancellation means
+        self._log: EventLog | None = None
+        self._last: events.RunFinished | None = None
+        self._ending = "parked", "its task was cancelled"  # what a cancellation means, and why it is
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -108,7 +113,10 @@ class Driver:
         now = self._meter.cost(self._clock.monotonic())
         before = Spent() if self._records is None else self._records.spent
         return replace(
-            now, dollars=now.dollars + before.dollars, worker_seconds=now.worker_seconds + before.worker_seconds
+            now,
+            dollars=now.dollars + before.dollars,
+            worker_seconds=now.worker_seconds + before.worker_seconds,
+            parts=(*now.parts, *((CostPart("", "earlier", before.dollars),) if before.dollars else ())),
         )
 
     @property
@@ -119,13 +127,17 @@ class Driver:
         now = self._clock.monotonic()
         return tuple(_view(now, *one) for one in self._parts.scheduler.workers)
 
-    async def scale(self, stage: str, workers: int) -> None:
-        """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows, unless the run is over."""
+    async def scale(self, stage: str, workers: int, order: str = "") -> None:
+        """Wish for ``workers`` workers of a stage, now or when it begins; the pool follows, unless the run is over.
+
+        ``order`` names the order from outside that says so.
+        """
         checks.one_of("stage", stage, self.stages)
         checks.integer("workers", workers, 0, 10_000)
         if self._over:
             return
-        number = await self._decide("scaled", {"stage": stage, "workers": workers})
+        self._check_room(stage, workers)
+        number = await self._decide("scaled", {"stage": stage, "workers": workers}, order)
         if number < self._scaled.get(stage, 0):
             return  # a wish that was written down later has been heard already
         self._scaled[stage] = number
@@ -135,19 +147,37 @@ class Driver:
             with contextlib.suppress(Closed):  # it is ending
                 await self._parts.crew.scheduler.ask(Scale(stage, workers))
 
+    def _check_room(self, stage: str, workers: int) -> None:
+        """``PipelineError`` where the provider cannot have so many workers at a time, and one that evaluates."""
+        room = self._terms.workers
+        if room is not None and workers + 1 > room:
+            allowed = f"at most {max(room - 1, 0)}: {room} may run at a time here, one of which evaluates"
+            raise PipelineError(f"{stage}.workers", workers, allowed)
+
     async def kill(self, reason: str) -> None:
         """Write down that the run is killed; the caller then cancels it."""
-        self.ending = "killed"
+        self._ending = "killed", reason
         if self._taken is not None:  # else there is no run yet
             await self._taken.wait()
         await self._decide("killed", {"reason": reason})
 
-    async def _decide(self, kind: str, fields: Mapping[str, JSON]) -> int:
+    async def _obey(self, name: str, order: Order) -> None:
+        """Do what somebody orders from outside; ``Killed`` once it is written down that the run is to end."""
+        match order:
+            case ScaleOrder(stage, workers):
+                await self.scale(stage, workers, name)
+            case KillOrder(stage, reason):
+                if stage is not None:
+                    checks.one_of("stage", stage, self.stages)
+                await self._decide("killed", {"reason": reason}, name)
+                raise Killed(f"run {self.run_id!r}" if stage is None else f"stage {stage!r}", reason)
+
+    async def _decide(self, kind: str, fields: Mapping[str, JSON], order: str = "") -> int:
         """Make what somebody wants durable; where another driver turns out to have the run, this one ends at once."""
         if self._records is None:
             return 0
         try:
-            return await self._records.decide(kind, fields)
+            return await self._records.decide(kind, {**fields, "order": order} if order else fields)
         except RunBusy as error:
             if self._parts is not None:
                 with contextlib.suppress(Closed):  # it is ending
@@ -171,23 +201,45 @@ class Driver:
             except BaseException as error:
                 if self._records is not None:
                     with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
-                        await undisturbed(self._records.close(ending(error, self.ending), str(error), {}, self.cost))
+                        await undisturbed(self._close(self._records, *self._ended(error), {}))
                 raise
-            await task.records.close("done", "", outcome.metrics, self.cost)
+            await self._close(task.records, "done", "", outcome.metrics)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
         return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
 
     def finished(self, outcome: str, reason: str) -> None:
         """Say the last word on the bus; nobody works here any more."""
         self._parts = None
-        self.bus.publish(
-            events.RunFinished(at=self._at, outcome=outcome, reason=reason, dollars=self.cost.dollars)
-        )
+        if self._last is None or self._last.outcome != outcome:
+            self._last = self._finish(outcome, reason)
+        self.bus.publish(self._last)
         self.bus.close()
 
     def failed(self, error: Exception) -> None:
         """Say what ended the run early."""
-        self.finished(ending(error, "parked"), str(error))
+        self.finished(*self._ended(error))
+
+    async def _close(self, records: Records, outcome: str, reason: str, metrics: Mapping[str, Metrics]) -> None:
+        """Write down how the run ended, in its log as well, and let go of it."""
+        self._last = self._finish(outcome, reason)
+        if self._log is not None:
+            with contextlib.suppress(OutsideError):  # the log is for those who look on
+                await self._log.close(self._last)
+        await records.close(outcome, reason, metrics, self.cost)
+
+    def _finish(self, outcome: str, reason: str) -> events.RunFinished:
+        return events.RunFinished(at=self._at, outcome=outcome, reason=reason, dollars=self.cost.dollars)
+
+    def _ended(self, error: BaseException) -> tuple[str, str]:
+        """The outcome of a run that ended so, and the reason."""
+        cancelled, why = self._ending
+        match error:
+            case asyncio.CancelledError():
+                return cancelled, why
+            case Killed(reason=reason):
+                return ending(error, cancelled), reason
+            case _:
+                return ending(error, cancelled), str(error)
 
     async def _begin(self, store: ObjectStore) -> Task:
         """Look at the input, and take the run: a new one, or one that goes on."""
@@ -197,7 +249,7 @@ class Driver:
         while True:
             work = await self._inspect(pipeline, 1)
             try:
-                records = await self._hold(Records.create(store, self.run_id, pipeline, work, self._clock))
+                records = await self._hold(store, Records.create(store, self.run_id, pipeline, work, self._clock))
             except Conflict:
                 self.run_id = _run_id(pipeline.name, self._clock)
             else:
@@ -205,22 +257,24 @@ class Driver:
 
     async def _take_up(self, store: ObjectStore, run_id: str) -> Task:
         pipeline, before = await read_run(store, run_id)
-        records = await self._hold(Records.take(store, run_id, self._clock))
+        records = await self._hold(store, Records.take(store, run_id, self._clock))
         past = await records.past()
         self._wishes = {stage.name: stage.workers for stage in pipeline.stages} | past.wishes
         if past.killed:
             raise Killed(f"run {run_id!r}", past.killed)
+        await OrderBox(store, run_id, past.orders).look(self._obey)  # what was ordered while nobody drove
         work = None
         if not past.manifest:
             work = await self._inspect(pipeline, records.epoch)
             same_input(work, before)
         return Task(pipeline, records, past, work)
 
-    async def _hold(self, holding: Awaitable[Records]) -> Records:
+    async def _hold(self, store: ObjectStore, holding: Awaitable[Records]) -> Records:
         """Hold the run; a kill that comes meanwhile waits until it can be written down."""
         self._taken = asyncio.Event()
         try:
             self._records = await holding
+            self._log = EventLog(store, self.run_id, self._records.epoch, self.bus)
         finally:
             self._taken.set()
         return self._records
@@ -238,6 +292,10 @@ class Driver:
             stack.push_async_callback(lambda: undisturbed(processes.close(GRACE)))
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
+            self._terms = await invoker.terms()
+            self._meter = Meter(self._terms.price)
+            for stage, workers in self._wishes.items():
+                self._check_room(stage, workers)
             return await self._build(_Ground(store, session, processes, invoker), task)
 
     async def _build(self, ground: _Ground, task: Task) -> Outcome:
@@ -247,6 +305,7 @@ class Driver:
             kernel.task(ground.invoker.watch(), name="invoker.watch")
             kernel.task(self._watch_budget(task.pipeline.budget), name="budget")
             kernel.task(self._stay_alive(task.records), name="holding")
+            self._look_outside(kernel, ground.store, task.past)
             count = max((stage.shards for stage in task.pipeline.trains), default=1)
             plan = Plan(self.run_id, epoch, key, count, ground.store.url, restore=epoch > 1)
             fleet = Fleet(kernel, ground.processes, SHARD, plan)
@@ -255,7 +314,7 @@ class Driver:
             urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
-            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy)
+            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy, self._terms, self._left_of(task))
             cover = partial(self._cover, task.records)
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
@@ -281,14 +340,31 @@ class Driver:
         await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
 
+    def _look_outside(self, kernel: Kernel, store: ObjectStore, past: Past) -> None:
+        """Write down what is said for those who look on, and hear what they order."""
+        if self._log is not None:
+            kernel.task(self._log.keep(self._clock), name="event log")
+        box = OrderBox(store, self.run_id, past.orders)
+        kernel.task(heed(box, self._obey, self._clock), name="orders from outside")
+
     async def _watch_budget(self, budget: Budget) -> None:
         while True:
             await self._clock.sleep(LOOK)
             spent, minutes = self.cost.dollars, self._at / 60.0
-            if budget.dollars is not None and spent > budget.dollars:
+            if budget.dollars is not None and (spent > budget.dollars or self._is_stuck):
                 raise BudgetExceeded("dollars", spent, budget.dollars)
             if budget.minutes is not None and minutes > budget.minutes:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
+
+    def _left_of(self, task: Task) -> float | None:
+        """Dollars of the budget that earlier drivers have left."""
+        dollars = task.pipeline.budget.dollars
+        return None if dollars is None else dollars - task.records.spent.dollars
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether nobody works, and nobody can be paid who would."""
+        return self._parts is not None and self._parts.scheduler.too_dear and self.cost.committed_dollars == 0.0
 
     async def _cover(self, records: Records) -> None:
         """Have it written down what those who are billed may come to cost; many that ask at once have one answer."""
@@ -328,14 +404,14 @@ async def _fail(error: Exception) -> None:
 def ending(error: BaseException, cancelled: str) -> str:
     """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
 
-    What fails outside of the run parks it: it may go on when that is mended.
+    What fails outside of the run parks it, and so does its budget: it may go on when that is mended.
     """
     match error:
         case asyncio.CancelledError():
             return cancelled
         case Killed():
             return "killed"
-        case OutsideError():
+        case OutsideError() | BudgetExceeded():
             return "parked"
         case _:
             return "failed"

@@ -15,7 +15,8 @@ from cirrus import checks, events
 from cirrus.actors.bus import EventBus
 from cirrus.actors.kernel import Kernel, Task
 from cirrus.clock import Clock, SystemClock
-from cirrus.cloud.places import Local, local
+from cirrus.cloud.base import Place
+from cirrus.cloud.places import local
 from cirrus.core.cost import Cost
 from cirrus.core.views import WorkerView
 from cirrus.errors import Killed
@@ -119,7 +120,7 @@ class Run:
             self._outcome.cancel()
 
 
-def _driver(pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus) -> Driver:
+def _driver(pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus) -> Driver:
     """A driver for the run; ``PipelineError`` where workers could not import a stage's model."""
     from cirrus.actors.inspection import check_models  # noqa: PLC0415  too heavy for a loop
     from cirrus.driver import Driver  # noqa: PLC0415  too heavy for a loop
@@ -130,7 +131,7 @@ def _driver(pipeline: Pipeline | str, place: Local, clock: Clock, bus: EventBus)
 
 
 @asynccontextmanager
-async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIterator[Run]:
+async def start(pipeline: Pipeline | str, *, on: Place | None = None) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
 
     The id of a run in place of a pipeline takes up that run where it stands, as ``resume`` does.
@@ -141,7 +142,7 @@ async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIt
     if isinstance(pipeline, str):
         checks.name("pipeline", pipeline)
     place = local() if on is None else on
-    checks.instance("on", place, Local, "cirrus.local(...)")
+    checks.instance("on", place, Place, "cirrus.local(...) or cirrus.aws(...)")
     clock = SystemClock()
     bus = EventBus()
     async with Kernel(clock) as kernel:
@@ -153,18 +154,18 @@ async def start(pipeline: Pipeline | str, *, on: Local | None = None) -> AsyncIt
         raise error
 
 
-async def run(pipeline: Pipeline, *, on: Local | None = None) -> Result:
+async def run(pipeline: Pipeline, *, on: Place | None = None) -> Result:
     """Run a pipeline to its end; cancelling the task leaves nothing running."""
     async with start(pipeline, on=on) as going:
         return await going.result()
 
 
-async def resume(run_id: str, *, on: Local | None = None) -> Result:
+async def resume(run_id: str, *, on: Place | None = None) -> Result:
     """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone."""
     async with start(run_id, on=on) as going:
         return await going.result()
 
 
-def run_sync(pipeline: Pipeline, *, on: Local | None = None) -> Result:
+def run_sync(pipeline: Pipeline, *, on: Place | None = None) -> Result:
     """``run`` for plain scripts, where no event loop is running."""
     return asyncio.run(run(pipeline, on=on))

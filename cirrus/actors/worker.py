@@ -11,6 +11,7 @@ import resource
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
@@ -108,9 +109,10 @@ class Worker:
         self._assignment = assignment
         self._clock = clock
         self._open_job = open_job
+        self._began = clock.monotonic() - age
         timeout = assignment.timeout
         margin = min(max(LEAST_MARGIN, MARGIN * timeout), MOST_MARGIN, timeout / 4)
-        self._standing = Standing(clock, clock.monotonic() - age + timeout - margin)
+        self._standing = Standing(clock, self._began + timeout - margin)
         self._line: Line | None = None
 
     def leave(self, kind: Leave, detail: str) -> None:
@@ -130,6 +132,7 @@ class Worker:
                 kernel.task(line.listen(), name="line")
                 kernel.task(self._beat(line), name="beat")
                 goodbye = await self._work(line, session, welcome)
+                goodbye = replace(goodbye, seconds=self._clock.monotonic() - self._began)
                 await line.say(goodbye)
             await socket.close()
         return goodbye

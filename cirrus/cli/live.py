@@ -14,7 +14,7 @@ from rich.text import Text
 from cirrus.cli.show import Spent, sentence
 from cirrus.cli.tally import Sight, Tally
 from cirrus.clock import SystemClock
-from cirrus.events import Event, LossReported, StageFinished, StageProgress, StageStarted, WorkerStarted
+from cirrus.events import Event, LossReported, RunStarted, StageFinished, StageProgress, StageStarted, WorkerStarted
 
 TIMES_A_SECOND = 8
 BAR = 16
@@ -31,15 +31,18 @@ class LiveShow:
         self._clock = SystemClock()
         self._zero = self._clock.monotonic()
 
-    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:
+    async def follow(self, events: AsyncIterator[Event], spent: Spent | None) -> None:
         def picture() -> RenderableType:
+            if spent is None:
+                return Group(*self._stages())
             cost = spent()
             line = f"${cost.dollars:.4f}, ${cost.dollars_per_second:.6f}/s, {cost.invocations} workers started"
             return Group(*self._stages(), Text(line, style="dim"))
 
         with Live(get_renderable=picture, console=self._console, refresh_per_second=TIMES_A_SECOND) as live:
             async for event in events:
-                self._zero = min(self._zero, self._clock.monotonic() - event.at)
+                zero = self._clock.monotonic() - event.at
+                self._zero = zero if isinstance(event, RunStarted) else min(self._zero, zero)
                 self._tally.take(event)
                 line = "" if isinstance(event, QUIET) else sentence(event)
                 if line:

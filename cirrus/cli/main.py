@@ -18,10 +18,15 @@ EPILOG = (
     f"{OUTSIDE} something outside failed, {INTERRUPTED} interrupted"
 )
 
+RUN = "the run's id; see cirrus ls"
+
 VERBS = {
     "demo": "cirrus.cli.demo:demo",
     "run": "cirrus.cli.running:run_file",
     "resume": "cirrus.cli.resuming:resume",
+    "attach": "cirrus.cli.attaching:attach",
+    "scale": "cirrus.cli.ordering:scale",
+    "kill": "cirrus.cli.ordering:kill",
     "predict": "cirrus.cli.predicting:predict",
     "ls": "cirrus.cli.listing:list_runs",
     "gc": "cirrus.cli.cleaning:clean",
@@ -42,7 +47,8 @@ def parser() -> ArgumentParser:
     change = "change a setting, such as train.workers=8"
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
     again = _verb(verbs, "resume", "go on with a run whose driver is gone")
-    again.add_argument("run", metavar="RUN", help="the run's id; see cirrus ls")
+    again.add_argument("run", metavar="RUN", help=RUN)
+    _outside(verbs)
     told = _verb(verbs, "predict", "print the probability of label 1 for each row of a file")
     told.add_argument("model", help="a model that was saved, or a run id")
     told.add_argument("data", help="rows like those that the model was trained on, with or without labels")
@@ -50,6 +56,20 @@ def parser() -> ArgumentParser:
     cleaned = _verb(verbs, "gc", "remove what runs left behind and nobody reads again")
     cleaned.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     return top
+
+
+def _outside(verbs: Any) -> None:
+    """The verbs for a run that another process drives."""
+    watched = _verb(verbs, "attach", "show a run that another process drives, to its end")
+    watched.add_argument("run", metavar="RUN", help=RUN)
+    scaled = _verb(verbs, "scale", "wish for another number of workers of a run's stage")
+    scaled.add_argument("run", metavar="RUN", help=RUN)
+    scaled.add_argument("stage", metavar="STAGE", help="the stage's name")
+    scaled.add_argument("workers", metavar="N", type=int, help="how many, 0 to 10000")
+    killed = _verb(verbs, "kill", "end a run, whoever drives it; it cannot be resumed")
+    killed.add_argument("run", metavar="RUN", help=RUN)
+    killed.add_argument("--stage", metavar="STAGE", help="the stage that is not wanted, for the record")
+    killed.add_argument("--reason", metavar="TEXT", default="by order", help="why (by order)")
 
 
 def _verb(verbs: Any, name: str, help_text: str) -> ArgumentParser:

@@ -41,15 +41,15 @@ Spent = Callable[[], Cost]
 class Show(Protocol):
     """Follows a run's events to their end."""
 
-    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:
-        """Show each event until there are no more."""
+    async def follow(self, events: AsyncIterator[Event], spent: Spent | None) -> None:
+        """Show each event until there are no more; ``spent`` is known where the run is driven here."""
         ...
 
 
 class Silent:
     """Shows nothing: the caller prints one JSON object at the end."""
 
-    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:  # noqa: ARG002  it shows no cost
+    async def follow(self, events: AsyncIterator[Event], spent: Spent | None) -> None:  # noqa: ARG002  it shows no cost
         async for _ in events:
             pass
 
@@ -61,9 +61,11 @@ class Lines:
         self._tally = Tally()
         self._said: dict[tuple[type[Event], str], float] = {}
 
-    async def follow(self, events: AsyncIterator[Event], spent: Spent) -> None:  # noqa: ARG002  the end says the cost
+    async def follow(self, events: AsyncIterator[Event], spent: Spent | None) -> None:  # noqa: ARG002  the end says the cost
         async for event in events:
             self._tally.take(event)
+            if isinstance(event, RunStarted):
+                self._said.clear()  # another driver's seconds begin at 0
             line = self._line(event)
             if line:
                 print(f"{event.at:8.2f}s  {line}", file=sys.stderr, flush=True)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from cirrus.clock import Clock
 from cirrus.core.ids import WorkerId
+from cirrus.core.slots import PoolPolicy
+from cirrus.core.terms import Terms
+from cirrus.errors import InvokeError
+from cirrus.store.base import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 Role = Literal["prepare", "train", "evaluate"]
+Side = Literal["driver", "worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,16 @@ class Exit:
     seconds: float
 
 
+class Unreached(InvokeError):
+    """The provider could not be reached: the request surely did not arrive, and may be sent again."""
+
+
 class Invoker(Protocol):
     """Starts workers: at least once, perhaps twice, perhaps never. Correctness never rests on it."""
+
+    async def terms(self) -> Terms:
+        """What workers cost and how they are limited; ``InvokeError``, ``PipelineError`` where none are to be had."""
+        ...
 
     async def invoke(self, assignment: Assignment) -> None:
         """Ask for a worker and return when the request is accepted; ``InvokeError``, ``Throttled``."""
@@ -66,4 +80,31 @@ class Invoker(Protocol):
 
     async def close(self) -> None:
         """End all workers and let go of everything."""
+        ...
+
+
+@runtime_checkable
+class Place(Protocol):
+    """Where a run takes place, as a frozen value."""
+
+    @property
+    def url(self) -> str:
+        """The object store's URL."""
+        ...
+
+    @property
+    def policy(self) -> PoolPolicy:
+        """How patient the pools of workers are here."""
+        ...
+
+    def open(self) -> ObjectStore:
+        """The object store, as the driver uses it; the caller has to close it."""
+        ...
+
+    def invoker(self, command: tuple[str, ...], clock: Clock, grace: float) -> Invoker:
+        """What starts workers; where they are processes, each as ``command``, with ``grace`` seconds to leave."""
+        ...
+
+    def reached(self, shards: tuple[str, ...], side: Side) -> tuple[str, ...]:
+        """The base URLs by which the driver, or workers, reach the shards that listen at these."""
         ...

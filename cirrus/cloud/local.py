@@ -16,6 +16,7 @@ from cirrus.cloud.assignments import assignment_to_json
 from cirrus.cloud.base import Assignment, Cause, Exit
 from cirrus.cloud.processes import EVIDENCE, Child, Ended, Processes
 from cirrus.core.ids import WorkerId
+from cirrus.core.terms import Terms
 
 MEGABYTE = 2**20
 HEADROOM = 1024
@@ -62,6 +63,10 @@ class LocalInvoker:
         self._workers: list[_Worker] = []
         self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
         self._closed = False
+
+    async def terms(self) -> Terms:
+        """Processes of one's own are free, and limited as each is asked to be."""
+        return Terms()
 
     async def invoke(self, assignment: Assignment) -> None:
         """Start a process for the worker; ``InvokeError`` where that fails or the invoker is closed, ``Throttled``."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from cirrus.clock import Clock
-from cirrus.cloud.base import Invoker
+from cirrus.cloud.base import Invoker, Side
 from cirrus.cloud.local import LocalInvoker
 from cirrus.core.slots import PoolPolicy
 from cirrus.store.base import ObjectStore
 from cirrus.store.opening import open_store
-
-Side = Literal["driver", "worker"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ class Billing:
         self._timeout[worker.pool] = timeout
         self._meter.started(at, worker, memory_mb, timeout)
 
-    def refused(self, at: float, worker: WorkerId) -> None:
+    def refused(self, worker: WorkerId) -> None:
         """The provider surely did not start it."""
-        self._meter.ended(at, worker)
+        self._meter.withdrawn(worker)
 
     def seen(self, worker: WorkerId) -> None:
         """It has spoken."""

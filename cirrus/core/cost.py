@@ -164,11 +164,24 @@ class Meter:
         if bill is not None:
             self._stage(worker.pool).worked(min(_billed(seconds + TAIL), bill.timeout), bill.gigabytes)
 
+    def withdrawn(self, worker: WorkerId) -> None:
+        """The newest invocation of a worker was refused: it costs nothing."""
+        bills = self._open.get(worker)
+        if bills:
+            bills.pop()
+            self._stage(worker.pool).invocations -= 1
+            if not bills:
+                del self._open[worker]
+
     def stored(self, pool: str, gets: int, puts: int) -> None:
         """So many requests went to the store."""
         stage = self._stage(pool)
         stage.gets += gets
         stage.puts += puts
+
+    def most(self, memory_mb: int, timeout: float) -> float:
+        """Dollars that one more worker comes to at most."""
+        return timeout * memory_mb / MB_PER_GB * self._price.per_gb_second + self._price.per_invocation
 
     def cost(self, at: float) -> Cost:
         """What was spent until ``at``; takes about a microsecond for each worker whose end is not known."""

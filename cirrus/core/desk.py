@@ -36,6 +36,7 @@ from cirrus.core.messages import (
     Reopen,
     ToDriver,
     ToWorker,
+    TurnedAway,
     UnitDone,
     Welcome,
     WorkerLeft,
@@ -195,8 +196,8 @@ class Desk:
                 return self._leased(at, pool, units.Finished(at, worker, unit, lease))
             case Back(unit, lease):
                 return self._leased(at, pool, units.Returned(at, worker, unit, lease))
-            case Bye(kind, detail):
-                return (*self._left(at, worker, kind, detail), Disconnect(worker))
+            case Bye(kind, detail, seconds):
+                return (*self._left(at, worker, kind, detail, seconds), Disconnect(worker))
             case Objected(name, problem, line, column):
                 return (Report(Objection(pool.name, name, problem, line, column)),)
             case _:
@@ -234,7 +235,7 @@ class Desk:
         if pool.expected.get(worker.slot) != worker.attempt:
             return _sent_away(worker, "another attempt fills this slot")
         if worker in pool.present:
-            return _sent_away(worker, "this attempt is here already")
+            return (*_sent_away(worker, "this attempt is here already"), Report(TurnedAway(worker)))
         pool.present.add(worker)
         heard = self._leased(at, pool, units.Beat(at, worker))  # from now on its silence is noticed
         return (Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid)), *heard)
@@ -246,12 +247,14 @@ class Desk:
         pool.memory = max(pool.memory, beat.memory)
         return self._leased(at, pool, units.Beat(at, worker))
 
-    def _left(self, at: float, worker: WorkerId, kind: Leave, detail: str) -> tuple[DeskCommand, ...]:
+    def _left(
+        self, at: float, worker: WorkerId, kind: Leave, detail: str, seconds: float | None = None
+    ) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(worker.pool)
         if pool is None or worker not in pool.present:
             return ()
         pool.present.remove(worker)
-        left = Report(WorkerLeft(worker, kind, detail))
+        left = Report(WorkerLeft(worker, kind, detail, seconds))
         return (left, *self._leased(at, pool, units.Gone(at, worker)))
 
     def _ordered(  # noqa: C901, PLR0911  one arm a message

@@ -61,10 +61,14 @@ class Back:
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """The worker leaves, and why; ``detail`` holds the traceback where it failed."""
+    """The worker leaves, and why; ``detail`` holds the traceback where it failed.
+
+    ``seconds``: what its provider has counted of it until now, if it knows.
+    """
 
     kind: Leave
     detail: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,7 @@ class WorkerLeft:
     worker: WorkerId
     kind: Leave
     detail: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,4 +273,11 @@ class Greeting:
     took: int = 0
 
 
-ToDriver = Greeting | Took | WorkerSeen | WorkerLeft | UnitDone | PoolDone | Pulse | Objection
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A second delivery of a worker that is here already was told to leave."""
+
+    worker: WorkerId
+
+
+ToDriver = Greeting | Took | WorkerSeen | WorkerLeft | TurnedAway | UnitDone | PoolDone | Pulse | Objection

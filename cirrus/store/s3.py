@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
 
 from cirrus.errors import StoreError
 from cirrus.store.aside import aside
@@ -14,13 +14,14 @@ from cirrus.store.base import ObjectInfo
 from cirrus.store.keys import checked, checked_prefix, checked_range
 from cirrus.store.patience import Patience
 from cirrus.store.s3_address import S3Address
+from cirrus.store.s3_objects import S3Objects
 from cirrus.store.s3_writing import Exactly, Expected, Nothing, Whatever, Write
 
-if TYPE_CHECKING:
-    from cirrus.store.s3_objects import S3Objects
+_SDK = "cirrus.store.s3_client"
+"""The module that loads AWS's SDK, by name: half a second that nobody pays before the first request."""
 
-_OBJECTS = "cirrus.store.s3_objects"
-"""The module that loads the SDK, by name: half a second that nobody pays before the first request."""
+_LEAN = "cirrus.store.s3_lean"
+"""The module that does without: it is used where there is no SDK, as in a serverless function."""
 
 
 class S3Store:
@@ -113,9 +114,10 @@ class S3Store:
                 continue
             self._opening = asyncio.get_running_loop().create_future()
             try:
-                module = await aside(lambda: importlib.import_module(_OBJECTS))
+                module = await aside(lambda: importlib.import_module(_SDK if find_spec("aiobotocore") else _LEAN))
                 session = await aside(module.new_session)
-                self._objects = await module.S3Objects.open(session, self._address, self._patience)
+                client = await module.S3Client.open(session, self._address, self._patience)
+                self._objects = S3Objects(client, self._address)
             finally:
                 opened, self._opening = self._opening, None
                 opened.set_result(None)

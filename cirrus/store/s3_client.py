@@ -5,36 +5,20 @@ This module loads the SDK, which takes half a second: import it in a thread.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
-from cirrus.errors import Conflict, NotFound, StoreError
 from cirrus.store.patience import Patience
 from cirrus.store.s3_address import S3Address, is_loopback
-from cirrus.store.s3_faults import FOREIGN, Fault, Request, fault_of
-from cirrus.store.s3_writing import Unsettled
-
-T = TypeVar("T")
+from cirrus.store.s3_faults import FOREIGN, fault_of
+from cirrus.store.s3_requests import Fault, Request, Requests
 
 CONNECTIONS = 32
 CONNECT_SECONDS = 5.0
-SLOWEST = 100_000
-"""Bytes a second below which a transfer is given up and begun again."""
-
 _DATA = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
-
-
-class Lost(Conflict):
-    """The server refused a conditional write, or an upload was gone; what that means is still to be found out."""
-
-
-class Empty(StoreError):
-    """The object ends before the range that was asked for begins."""
 
 
 def new_session(*services: str) -> AioSession:
@@ -49,15 +33,15 @@ def new_session(*services: str) -> AioSession:
     return session
 
 
-class S3Client:
+class S3Client(Requests):
     """Requests to one server; made by ``open``, to be closed."""
 
+    foreign = FOREIGN
+
     def __init__(self, client: Any, stack: AsyncExitStack, address: S3Address, patience: Patience) -> None:
+        super().__init__(address, patience)
         self._client = client
         self._stack = stack
-        self._address = address
-        self._patience = patience
-        self._answered = False
 
     @classmethod
     async def open(cls, session: AioSession, address: S3Address, patience: Patience) -> S3Client:
@@ -92,40 +76,6 @@ class S3Client:
         """Close all connections; requests under way fail."""
         await self._stack.aclose()
 
-    async def send(self, request: Request, **parameters: object) -> dict[str, Any]:
-        """Send a request until it is answered, or patience is over; ``parameters`` are the operation's own.
-
-        ``NotFound``, ``Lost``, ``Empty``, or ``StoreError`` that says what was tried and what would help.
-        """
-
-        async def once() -> dict[str, Any]:
-            async with asyncio.timeout(self._patience.silence * 2 + request.size / SLOWEST):
-                return await self._call(request.operation, request.key, parameters)
-
-        return await self.patiently(request, once)
-
-    async def patiently(self, request: Request, once: Callable[[], Awaitable[T]]) -> T:
-        """What ``once`` returns, after as many tries as it takes, or as patience allows."""
-        clock, failures = self._patience.clock, 0
-        began = clock.monotonic()
-        while True:
-            try:
-                found = await once()
-            except (*FOREIGN, Unsettled) as error:
-                fault = self._fault(error, request)
-                if fault.kind != "again":
-                    raise _ours(fault, request.key) from error
-                failures += 1
-                pause = self._patience.pause(failures)
-                spent = clock.monotonic() - began
-                if spent + pause > self._most:
-                    tries = f"{failures} tries in {spent:.1f} s"
-                    raise StoreError(request.key, f"{request.operation} failed, {tries}: {fault.problem}") from error
-                await clock.sleep(pause)
-            else:
-                self._answered = True
-                return found
-
     async def _call(self, operation: str, key: str, parameters: dict[str, object]) -> dict[str, Any]:
         if operation != "ListObjectsV2":
             parameters = {"Key": self._address.key(key), **parameters}
@@ -138,17 +88,8 @@ class S3Client:
                 answer["Body"] = await stream.read()
         return answer
 
-    def _fault(self, error: Exception, request: Request) -> Fault:
-        if isinstance(error, Unsettled):
-            self._answered = True
-            return Fault("again", "the server refuses the write, although nothing stands against it")
-        fault = fault_of(error, request, self._address)
-        self._answered |= fault.kind != "again"
-        return fault
-
-    @property
-    def _most(self) -> float:
-        return self._patience.seconds if self._answered else self._patience.unanswered
+    def _fault_of(self, error: Exception, request: Request) -> Fault:
+        return fault_of(error, request, self._address)
 
 
 METHODS = {
@@ -162,15 +103,3 @@ METHODS = {
     "CompleteMultipartUpload": "complete_multipart_upload",
     "AbortMultipartUpload": "abort_multipart_upload",
 }
-
-
-def _ours(fault: Fault, key: str) -> StoreError:
-    match fault.kind:
-        case "absent":
-            return NotFound(key)
-        case "lost":
-            return Lost(key, fault.problem)
-        case "empty":
-            return Empty(key, fault.problem)
-        case _:
-            return StoreError(key, fault.problem)

@@ -9,10 +9,8 @@ from typing import Any
 
 from cirrus.errors import NotFound, StoreError
 from cirrus.store.base import ObjectInfo
-from cirrus.store.patience import Patience
 from cirrus.store.s3_address import S3Address
-from cirrus.store.s3_client import Empty, Lost, S3Client, new_session
-from cirrus.store.s3_faults import Request
+from cirrus.store.s3_requests import Empty, Lost, Request, Requests
 from cirrus.store.s3_writing import NONCE, Seen, Write, settled
 
 PART = 16 << 20
@@ -24,16 +22,11 @@ LANES = 4
 
 
 class S3Objects:
-    """Objects of one address over one client; made by ``open``, to be closed."""
+    """Objects of one address over one client, which it closes."""
 
-    def __init__(self, client: S3Client, address: S3Address) -> None:
+    def __init__(self, client: Requests, address: S3Address) -> None:
         self._client = client
         self._address = address
-
-    @classmethod
-    async def open(cls, session: Any, address: S3Address, patience: Patience) -> S3Objects:
-        """``session`` is what ``new_session`` returned."""
-        return cls(await S3Client.open(session, address, patience), address)
 
     async def close(self) -> None:
         await self._client.close()
@@ -148,6 +141,3 @@ class S3Objects:
 def _etag(answer: dict[str, Any]) -> str:
     """Without its quotes, which servers do not set alike."""
     return str(answer["ETag"]).removeprefix("W/").strip('"')
-
-
-__all__ = ["S3Objects", "new_session"]

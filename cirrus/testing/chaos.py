@@ -13,6 +13,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.clock import Clock
 from cirrus.cloud.base import Assignment, Exit, Invoker
 from cirrus.core.ids import WorkerId
+from cirrus.core.terms import Terms
 from cirrus.errors import InvokeError, Throttled, Unanswered
 
 TICK = 0.02
@@ -55,6 +56,10 @@ class ChaosInvoker:
         self._chance = np.random.default_rng(odds.seed)
         self._late: list[tuple[float, int, Assignment]] = []
         self._closed = False
+
+    async def terms(self) -> Terms:
+        """Those of ``inner``."""
+        return await self._inner.terms()
 
     async def invoke(self, assignment: Assignment) -> None:
         """Ask for a worker, who may come, come twice, late or never; ``InvokeError``, even where it comes."""

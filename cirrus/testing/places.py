@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cirrus.clock import Clock
-from cirrus.cloud.base import Invoker
-from cirrus.cloud.places import Local, Side
+from cirrus.cloud.base import Invoker, Side
+from cirrus.cloud.places import Local
 from cirrus.core.slots import PoolPolicy
 from cirrus.store.base import ObjectStore
 from cirrus.testing.chaos import ChaosInvoker, Odds

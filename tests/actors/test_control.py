@@ -110,6 +110,14 @@ class Ground:
             pass
         return replace(message, pid=0) if isinstance(message, WorkerSeen) else message
 
+    async def farewell(self) -> ToDriver:
+        """The same of a goodbye, which says how many seconds the worker took."""
+        message = await self.heard()
+        assert isinstance(message, WorkerLeft)
+        assert message.seconds is not None
+        assert message.seconds >= 0
+        return replace(message, seconds=None)
+
     async def left(self, task: Task[Bye | None]) -> None:
         """The worker ends by itself, and soon."""
         await self.kernel.within(WITHIN, task.wait())
@@ -177,7 +185,7 @@ async def test_a_worker_that_is_drained_hands_back_what_it_holds(ground: Ground)
     _, first = ground.worker(FIRST)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
     await ground.order(Drain(FIRST, "the pool is getting smaller"))
-    assert await ground.heard() == WorkerLeft(FIRST, "drained", "the pool is getting smaller")
+    assert await ground.farewell() == WorkerLeft(FIRST, "drained", "the pool is getting smaller")
     await ground.left(first)
     ground.worker(SECOND)
     assert await ground.heard() == WorkerSeen(SECOND, 0)
@@ -187,7 +195,7 @@ async def test_a_worker_that_is_drained_hands_back_what_it_holds(ground: Ground)
 async def test_a_worker_whose_time_is_nearly_up_hands_back_and_says_so(ground: Ground) -> None:
     _, first = ground.worker(FIRST, timeout=1.0)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
-    assert await ground.heard() == WorkerLeft(FIRST, "deadline", "its time is nearly up")
+    assert await ground.farewell() == WorkerLeft(FIRST, "deadline", "its time is nearly up")
     await ground.left(first)
     ground.worker(SECOND)
     assert await ground.heard() == WorkerSeen(SECOND, 0)
@@ -198,7 +206,7 @@ async def test_a_worker_that_is_told_to_end_by_its_host_hands_back_and_says_why(
     worker, first = ground.worker(FIRST)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
     worker.leave("drained", "the process that started it is gone")
-    assert await ground.heard() == WorkerLeft(FIRST, "drained", "the process that started it is gone")
+    assert await ground.farewell() == WorkerLeft(FIRST, "drained", "the process that started it is gone")
     await ground.left(first)
 
 

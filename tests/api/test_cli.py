@@ -41,6 +41,7 @@ class Mine(ModelSpec):
     kernel: ClassVar[str] = "pipelines:MineKernel"
 
     room: int = 50
+    pause: float = 0.0
 
 
 class MineKernel(CountingKernel):

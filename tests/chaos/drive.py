@@ -8,20 +8,24 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cirrus import driver as driving
 from cirrus.core.slots import PoolPolicy
 from cirrus.errors import CirrusError
 from cirrus.pipeline import Pipeline
 from cirrus.runs import start
+from cirrus.sources import libsvm
 from cirrus.store.base import ObjectStore
 from cirrus.testing.crashing import kill
 from cirrus.testing.places import Troubled
 from cirrus.testing.stores import MeddledStore, Request
 from tests.chaos.clicks import check, clicks
+from tests.chaos.doom import DOOM, SHARD, WORKER, Doom, Doomed
 from tests.chaos.ground import Oracle
 
 
@@ -29,15 +33,21 @@ from tests.chaos.ground import Oracle
 class Task:
     """Drive a new run of the oracle, or of the clicks, or go on with ``run``, with objects below ``folder``.
 
-    The process dies as by SIGKILL right after it has written the first object whose key ends in ``fall_after``.
+    The process dies as by SIGKILL right after it has written the first object whose key ends in ``fall_after``, or it
+    or one that it starts as ``doom`` says. ``store`` is a URL, and ``data`` a path of rows; without them both are made.
     """
 
     folder: str
     run: str = ""
     what: Literal["oracle", "clicks"] = "oracle"
     fall_after: str = ""
+    doom: str = ""
+    store: str = ""
+    data: str = ""
     rows: int = 640
+    block: int = 64
     passes: int = 2
+    pause: float = 0.0
     workers: int = 2
     shards: int = 1
     snapshot: float = 10.0
@@ -47,7 +57,12 @@ class Task:
     @property
     def oracle(self) -> Oracle:
         """What the run counts."""
-        return Oracle(rows=self.rows, passes=self.passes)
+        return Oracle(rows=self.rows, block=self.block, passes=self.passes, pause=self.pause)
+
+    @property
+    def place(self) -> Path | str:
+        """Where the objects are."""
+        return self.store or Path(self.folder) / "store"
 
 
 def _say(line: dict[str, object]) -> None:
@@ -66,7 +81,9 @@ async def drive(task: Task) -> dict[str, float]:
         return MeddledStore(store, after=fall)
 
     folder = Path(task.folder)
-    place = Troubled(folder / "store", meddle=meddle, patience=PoolPolicy(restarts=task.restarts))
+    place = Troubled(task.place, meddle=meddle, patience=PoolPolicy(restarts=task.restarts))
+    if task.doom:
+        place = doomed(place, Doom.from_json(task.doom))
     async with start(task.run or pipeline(task, folder), on=place) as run:
         async for event in run.events():
             _say({"event": type(event).__name__, **asdict(event)})
@@ -75,9 +92,17 @@ async def drive(task: Task) -> dict[str, float]:
         result = await run.result()
         if task.what == "oracle":
             task.oracle.check(result)
-            return {}
+            return {"worker_seconds": result.cost.worker_seconds}
         await check(place.open(), result)
         return {name: figure for name, figure in result.metrics["train"].items() if math.isfinite(figure)}
+
+
+def doomed(place: Troubled, doom: Doom) -> Troubled:
+    """The place where this process and all that it starts may die of a write, and none is made by time alone."""
+    os.environ[DOOM] = doom.to_json()
+    driving.SHARD = (*SHARD,)
+    driving.RENEW = 1e6
+    return replace(place, command=WORKER, meddle=Doomed(doom, "driver").store)
 
 
 def pipeline(task: Task, folder: Path) -> Pipeline:
@@ -85,7 +110,8 @@ def pipeline(task: Task, folder: Path) -> Pipeline:
     if task.what == "clicks":
         return clicks(folder, task.workers, task.shards)
     stage = task.oracle.train(workers=task.workers, shards=task.shards)
-    return task.oracle.pipeline(folder, replace(stage, snapshot=task.snapshot))
+    whole = task.oracle.pipeline(folder, replace(stage, snapshot=task.snapshot))
+    return replace(whole, data=libsvm(task.data, features=1)) if task.data else whole
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 
 from tests.chaos.drive import Task
+from tests.chaos.marks import MARK, marked
 
 TREE = Path(__file__).parents[2]
-MARK = "CIRRUS_TEST_MARK"
 
 
 class DriverProcess:
@@ -67,12 +67,7 @@ class DriverProcess:
 
     def left(self) -> list[int]:
         """What is alive of the driver and of all that it started."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self._mark:
-                    found.append(process.pid)
-        return found
+        return marked(self._mark)
 
     async def gone(self, seconds: float) -> None:
         """Wait until nothing of it is left."""

@@ -67,8 +67,9 @@ def test_who_dies_without_a_word_is_billed_until_then() -> None:
 
 def test_who_was_refused_costs_no_time() -> None:
     meter, bills = billing()
-    bills.refused(0.0, ONE)
-    assert meter.cost(100.0).worker_seconds == 0.0
+    bills.refused(ONE)
+    cost = meter.cost(100.0)
+    assert (cost.worker_seconds, cost.invocations) == (0.0, 0)
 
 
 def untold() -> tuple[Meter, Billing]:

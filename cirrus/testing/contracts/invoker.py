@@ -39,6 +39,11 @@ class InvokerContract:
         async with asyncio.timeout(self.patience):
             return [await anext(exits) for _ in range(count)]
 
+    async def test_its_terms_say_what_a_worker_costs_and_whether_ends_are_told(self, invoker: Invoker) -> None:
+        terms = await invoker.terms()
+        assert terms.price.dated
+        assert terms.ends == ("told" if self.tells_ends else "untold")
+
     async def test_a_worker_that_has_done_its_work_finishes(self, invoker: Invoker) -> None:
         await invoker.invoke(self.assignment("finish", slot=4, attempt=7))
         (end,) = await self.ends(invoker, 1)

@@ -261,7 +261,7 @@ class SimDriver:
         try:
             await self.records.cover(self.cost)
         except OutsideError as error:
-            self._billing.refused(process.monotonic(), worker)
+            self._billing.refused(worker)
             self._act(slots.InvokeFailed(process.monotonic(), worker, "throttled", str(error)))
             return
         try:
@@ -269,7 +269,7 @@ class SimDriver:
         except InvokeError as error:
             kind: slots.Refusal = "throttled" if isinstance(error, Throttled) else "unreachable"
             if not isinstance(error, Unreachable):
-                self._billing.refused(process.monotonic(), worker)
+                self._billing.refused(worker)
             self._act(slots.InvokeFailed(process.monotonic(), worker, kind, str(error)))
 
     def _told(self, worker: WorkerId, cause: slots.Cause, seconds: float) -> None:

@@ -1,0 +1,140 @@
+"""Requests to the Lambda service about one function, each sent once.
+
+This module loads the SDK, which takes half a second: import it in a thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+
+from cirrus.cloud.aws import Aws
+from cirrus.cloud.base import Unreached
+from cirrus.cloud.lambda_faults import FOREIGN, UNREACHED, invoke_error, is_denied
+from cirrus.cloud.prices import Architecture
+from cirrus.errors import InvokeError
+from cirrus.store.s3_client import new_session
+
+CONNECTIONS = 64
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as it is deployed; memory in MB, timeout in seconds, ``settings``: its environment variables."""
+
+    memory: int
+    timeout: float
+    architecture: Architecture
+    runtime: str
+    state: str
+    code: str
+    settings: dict[str, str]
+
+
+def session() -> AioSession:
+    """A session that has read what it needs to know of Lambda."""
+    return new_session("lambda")
+
+
+class LambdaClient:
+    """Made by ``open``, to be closed. Errors are ``InvokeError`` and its kin."""
+
+    def __init__(self, client: Any, stack: AsyncExitStack, function: str) -> None:
+        self._client = client
+        self._stack = stack
+        self._function = function
+
+    @classmethod
+    async def open(cls, place: Aws, made: AioSession) -> LambdaClient:
+        """Connect lazily; credentials are looked for now, where AWS's own tools look."""
+        plain = place.endpoint_url is not None and place.endpoint_url.startswith("http://")
+        config = AioConfig(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=ANSWER_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            retries={"total_max_attempts": 1, "mode": "standard"},  # one call is one request, and starts one worker
+        )
+        stack = AsyncExitStack()
+        client = await stack.enter_async_context(
+            made.create_client(
+                "lambda", region_name=place.region, endpoint_url=place.endpoint_url, config=config,
+                verify=False if plain else None,
+            )
+        )  # fmt: skip
+        return cls(client, stack, place.function)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def invoke(self, payload: bytes) -> None:
+        """Put an event on the function's queue."""
+        name, _, qualifier = self._function.partition(":")
+        more = {"Qualifier": qualifier} if qualifier else {}
+        answer = await self._call(
+            "InvokeFunction", "invoke", FunctionName=name, InvocationType="Event", Payload=payload, **more
+        )
+        if answer.get("StatusCode") != 202:
+            raise InvokeError(f"Lambda answered an event with status {answer.get('StatusCode')}, not 202")
+
+    async def function(self) -> Function:
+        """The function as it is now."""
+        name = self._function.partition(":")[0]
+        found = await self._call("GetFunctionConfiguration", "get_function_configuration", FunctionName=name)
+        architecture = str(found.get("Architectures", ["x86_64"])[0])
+        if architecture not in get_args(Architecture):
+            raise InvokeError(f"function {name!r} is for {architecture}, which is neither x86_64 nor arm64")
+        return Function(
+            int(found["MemorySize"]), float(found["Timeout"]), cast("Architecture", architecture),
+            str(found.get("Runtime", "")), str(found.get("State", "Active")), str(found.get("CodeSha256", "")),
+            dict(found.get("Environment", {}).get("Variables", {})),
+        )  # fmt: skip
+
+    async def concurrency(self) -> int | None:
+        """How many may run at a time: what is reserved for the function, or what the account has left for all.
+
+        ``None`` where these credentials may not ask.
+        """
+        name = self._function.partition(":")[0]
+        try:
+            reserved = await self._call("GetFunctionConcurrency", "get_function_concurrency", FunctionName=name)
+            if "ReservedConcurrentExecutions" in reserved:
+                return int(reserved["ReservedConcurrentExecutions"])
+            limits = (await self._call("GetAccountSettings", "get_account_settings"))["AccountLimit"]
+        except InvokeError as error:
+            if error.__cause__ is not None and is_denied(cast("Exception", error.__cause__)):
+                return None
+            raise
+        return int(limits.get("UnreservedConcurrentExecutions", limits["ConcurrentExecutions"]))
+
+    async def reserved(self) -> int | None:
+        """How many executions are reserved for the function; ``None``: it has a part in what is left for all."""
+        name = self._function.partition(":")[0]
+        found = await self._call("GetFunctionConcurrency", "get_function_concurrency", FunctionName=name)
+        count = found.get("ReservedConcurrentExecutions")
+        return None if count is None else int(count)
+
+    async def reserve(self, count: int | None) -> None:
+        """Reserve that many executions for the function; 0: nothing starts; ``None``: as if it never had been."""
+        name = self._function.partition(":")[0]
+        if count is None:
+            await self._call("DeleteFunctionConcurrency", "delete_function_concurrency", FunctionName=name)
+        else:
+            await self._call(
+                "PutFunctionConcurrency", "put_function_concurrency",
+                FunctionName=name, ReservedConcurrentExecutions=count,
+            )  # fmt: skip
+
+    async def _call(self, action: str, method: str, **parameters: object) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = await getattr(self._client, method)(**parameters)
+        except UNREACHED as error:
+            raise Unreached(str(invoke_error(error, action, self._function))) from error
+        except FOREIGN as error:
+            raise invoke_error(error, action, self._function) from error
+        return answer
