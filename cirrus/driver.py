@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 from aiohttp import ClientSession
 
@@ -44,15 +43,13 @@ from cirrus.results import Result
 from cirrus.stages import Outcome, Task, through
 from cirrus.store.base import ObjectStore
 from cirrus.store.fields import JSON
-from cirrus.store.holding import Spent
+from cirrus.tenure import Tenure
 from cirrus.wire.tokens import Claims, issue
 
 WORKER = (sys.executable, "-m", "cirrus.actors.worker_process")
 SHARD = (sys.executable, "-m", "cirrus.actors.host")
 FOREVER = 30 * 86_400.0
 GRACE = 5.0  # seconds in which workers and shards may end by themselves
-RENEW = 5.0  # seconds between two signs of life in the store
-SILENT = 20.0  # seconds without one after which the run is parked, for soon another driver may take it
 LOOK = 0.2  # seconds between two looks at the budget
 
 
@@ -93,9 +90,7 @@ class Driver:
         stages = () if isinstance(pipeline, str) else pipeline.stages
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
-        self._records: Records | None = None
-        self._taken: asyncio.Event | None = None
-        self._renewing = asyncio.Lock()
+        self._tenure = Tenure(clock, lambda: self.cost)
         self._parts: _Parts | None = None
         self._over = False
         self._log: EventLog | None = None
@@ -111,7 +106,7 @@ class Driver:
     def cost(self) -> Cost:
         """What was spent until now, under earlier drivers as well."""
         now = self._meter.cost(self._clock.monotonic())
-        before = Spent() if self._records is None else self._records.spent
+        before = self._tenure.spent
         return replace(
             now,
             dollars=now.dollars + before.dollars,
@@ -157,8 +152,7 @@ class Driver:
     async def kill(self, reason: str) -> None:
         """Write down that the run is killed; the caller then cancels it."""
         self._ending = "killed", reason
-        if self._taken is not None:  # else there is no run yet
-            await self._taken.wait()
+        await self._tenure.settled()
         await self._decide("killed", {"reason": reason})
 
     async def _obey(self, name: str, order: Order) -> None:
@@ -174,10 +168,8 @@ class Driver:
 
     async def _decide(self, kind: str, fields: Mapping[str, JSON], order: str = "") -> int:
         """Make what somebody wants durable; where another driver turns out to have the run, this one ends at once."""
-        if self._records is None:
-            return 0
         try:
-            return await self._records.decide(kind, {**fields, "order": order} if order else fields)
+            return await self._tenure.decide(kind, {**fields, "order": order} if order else fields)
         except RunBusy as error:
             if self._parts is not None:
                 with contextlib.suppress(Closed):  # it is ending
@@ -199,11 +191,10 @@ class Driver:
                 finally:
                     self._over = True
             except BaseException as error:
-                if self._records is not None:
-                    with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
-                        await undisturbed(self._close(self._records, *self._ended(error), {}))
+                with contextlib.suppress(OutsideError, RunBusy):  # the error itself is what is to be heard
+                    await undisturbed(self._close(*self._ended(error), {}))
                 raise
-            await self._close(task.records, "done", "", outcome.metrics)
+            await self._close("done", "", outcome.metrics)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
         return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
 
@@ -219,13 +210,13 @@ class Driver:
         """Say what ended the run early."""
         self.finished(*self._ended(error))
 
-    async def _close(self, records: Records, outcome: str, reason: str, metrics: Mapping[str, Metrics]) -> None:
-        """Write down how the run ended, in its log as well, and let go of it."""
+    async def _close(self, outcome: str, reason: str, metrics: Mapping[str, Metrics]) -> None:
+        """Write down how the run ended, in its log as well, and let go of it, if it was ever held."""
         self._last = self._finish(outcome, reason)
         if self._log is not None:
             with contextlib.suppress(OutsideError):  # the log is for those who look on
                 await self._log.close(self._last)
-        await records.close(outcome, reason, metrics, self.cost)
+        await self._tenure.close(outcome, reason, metrics)
 
     def _finish(self, outcome: str, reason: str) -> events.RunFinished:
         return events.RunFinished(at=self._at, outcome=outcome, reason=reason, dollars=self.cost.dollars)
@@ -270,14 +261,9 @@ class Driver:
         return Task(pipeline, records, past, work)
 
     async def _hold(self, store: ObjectStore, holding: Awaitable[Records]) -> Records:
-        """Hold the run; a kill that comes meanwhile waits until it can be written down."""
-        self._taken = asyncio.Event()
-        try:
-            self._records = await holding
-            self._log = EventLog(store, self.run_id, self._records.epoch, self.bus)
-        finally:
-            self._taken.set()
-        return self._records
+        records = await self._tenure.begin(holding)
+        self._log = EventLog(store, self.run_id, records.epoch, self.bus)
+        return records
 
     async def _inspect(self, pipeline: Pipeline, epoch: int) -> PrepareWork:
         """The first stage's work; what each driver has written stays apart from what others have."""
@@ -304,7 +290,7 @@ class Driver:
         async with Kernel(self._clock) as kernel:
             kernel.task(ground.invoker.watch(), name="invoker.watch")
             kernel.task(self._watch_budget(task.pipeline.budget), name="budget")
-            kernel.task(self._stay_alive(task.records), name="holding")
+            kernel.task(self._tenure.stay_alive(), name="holding")
             self._look_outside(kernel, ground.store, task.past)
             count = max((stage.shards for stage in task.pipeline.trains), default=1)
             plan = Plan(self.run_id, epoch, key, count, ground.store.url, restore=epoch > 1)
@@ -314,9 +300,11 @@ class Driver:
             urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
-            site = Site(self.run_id, epoch, key, reached, ground.store.url, self.began, self._place.policy, self._terms, self._left_of(task))
-            cover = partial(self._cover, task.records)
-            scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, cover)
+            site = Site(
+                self.run_id, epoch, key, reached, ground.store.url, self.began,
+                self._place.policy, self._terms, self._left_of(task),
+            )  # fmt: skip
+            scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, self._tenure.cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
 
             async def hear(message: ToDriver) -> None:
@@ -365,25 +353,6 @@ class Driver:
     def _is_stuck(self) -> bool:
         """Whether nobody works, and nobody can be paid who would."""
         return self._parts is not None and self._parts.scheduler.too_dear and self.cost.committed_dollars == 0.0
-
-    async def _cover(self, records: Records) -> None:
-        """Have it written down what those who are billed may come to cost; many that ask at once have one answer."""
-        async with self._renewing:
-            await records.cover(self.cost)
-
-    async def _stay_alive(self, records: Records) -> None:
-        """Say from time to time that this driver holds the run; where another does, or none can, this one is over."""
-        since = self._clock.monotonic()
-        while True:
-            await self._clock.sleep(RENEW)
-            try:
-                async with self._renewing:
-                    await records.renew(self.cost)
-            except OutsideError:
-                if self._clock.monotonic() - since > SILENT:
-                    raise
-            else:
-                since = self._clock.monotonic()
 
     def _driver_token(self, key: bytes, epoch: int) -> str:
         claims = Claims(

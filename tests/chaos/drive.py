@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from cirrus import driver as driving
+from cirrus import tenure
 from cirrus.core.slots import PoolPolicy
 from cirrus.errors import CirrusError
 from cirrus.pipeline import Pipeline
@@ -101,7 +102,7 @@ def doomed(place: Troubled, doom: Doom) -> Troubled:
     """The place where this process and all that it starts may die of a write, and none is made by time alone."""
     os.environ[DOOM] = doom.to_json()
     driving.SHARD = (*SHARD,)
-    driving.RENEW = 1e6
+    tenure.RENEW = 1e6
     return replace(place, command=WORKER, meddle=Doomed(doom, "driver").store)
 
 

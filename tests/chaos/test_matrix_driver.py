@@ -12,8 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cirrus import driver as driving
-from cirrus import runs
+from cirrus import runs, tenure
 from cirrus.actors.kernel import Kernel
 from cirrus.clock import SystemClock
 from cirrus.errors import Killed, RunBusy, StoreError
@@ -207,7 +206,7 @@ class Unwritable:
 async def test_row_20_a_store_that_cannot_be_written_for_a_while_does_not_end_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driving, "RENEW", 0.1)
+    monkeypatch.setattr(tenure, "RENEW", 0.1)
     door = Unwritable(most=5)
     oracle = Oracle(passes=10, pause=0.0005)
     place = Troubled(tmp_path / "store", meddle=door.meddle)
@@ -224,8 +223,8 @@ async def test_row_20_a_store_that_cannot_be_written_for_a_while_does_not_end_a_
 async def test_row_28_without_permission_to_write_the_run_is_parked_and_says_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driving, "RENEW", 0.1)
-    monkeypatch.setattr(driving, "SILENT", 0.5)
+    monkeypatch.setattr(tenure, "RENEW", 0.1)
+    monkeypatch.setattr(tenure, "SILENT", 0.5)
     monkeypatch.setattr(holding, "PATIENCE", 0.1)
     monkeypatch.setattr(holding, "LOOK", 0.0)
     door = Unwritable()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cirrus import driver as driving
+from cirrus import tenure
 from cirrus.errors import Conflict, InputError, OutsideError, StageFailed, StoreError
 from cirrus.events import RowsPrepared, RunStarted, StageProgress
 from cirrus.pipeline import Pipeline, Prepare
@@ -36,7 +36,7 @@ uvloop_only = pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_row_25_a_conflict_after_a_write_of_ones_own_is_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driving, "RENEW", 0.1)
+    monkeypatch.setattr(tenure, "RENEW", 0.1)
     keys: set[str] = set()
 
     async def lose_the_answer(request: Request) -> None:
