@@ -8,8 +8,10 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
+from cirrus.cli import cloud_verbs
 from cirrus.cli.output import DONE, FAILED, INTERRUPTED, OUTSIDE, WRONG, complain
 from cirrus.errors import OutsideError, PipelineError, RunError
 
@@ -30,6 +32,7 @@ VERBS = {
     "predict": "cirrus.cli.predicting:predict",
     "ls": "cirrus.cli.listing:list_runs",
     "gc": "cirrus.cli.cleaning:clean",
+    **cloud_verbs.VERBS,
 }
 """What each verb calls; its module is imported when the verb is used, so that no verb waits for another's imports."""
 
@@ -55,6 +58,7 @@ def parser() -> ArgumentParser:
     _verb(verbs, "ls", "list the runs of a store")
     cleaned = _verb(verbs, "gc", "remove what runs left behind and nobody reads again")
     cleaned.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    cloud_verbs.add(partial(_verb, verbs))
     return top
 
 
@@ -72,10 +76,11 @@ def _outside(verbs: Any) -> None:
     killed.add_argument("--reason", metavar="TEXT", default="by order", help="why (by order)")
 
 
-def _verb(verbs: Any, name: str, help_text: str) -> ArgumentParser:
+def _verb(verbs: Any, name: str, help_text: str, *, stored: bool = True) -> ArgumentParser:
     made: ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    made.add_argument("--store", default=None, metavar="FOLDER", help="where objects are kept (~/.cirrus)")
+    if stored:
+        made.add_argument("--store", default=None, metavar="FOLDER", help="where objects are kept (~/.cirrus)")
     made.set_defaults(verb=name)
     return made
 

@@ -1,0 +1,25 @@
+"""The verbs for functions in a cloud: what may be typed after each, and what it calls."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+
+Verb = Callable[..., ArgumentParser]
+"""Makes the parser of a verb from its name and what it does; ``stored=False`` where it has no use for a store."""
+
+VERBS = {
+    "bundle": "cirrus.cli.bundling:bundle",
+}
+
+
+def add(verb: Verb) -> None:
+    """Make the parsers of all of them."""
+    made = verb("bundle", "build the zip that serverless functions run", stored=False)
+    made.add_argument("--output", metavar="FILE", help="the file to write (cirrus-<python>-<architecture>.zip)")
+    made.add_argument("--python", default="3.11", metavar="VERSION", help="3.11, 3.12 or 3.13 (3.11)")
+    made.add_argument("--architecture", default="x86_64", metavar="NAME", help="x86_64 or arm64 (x86_64)")
+    what = "a package that your own model needs, as pip calls it; may be repeated"
+    made.add_argument("--with", dest="packages", action="append", default=[], metavar="PACKAGE", help=what)
+    what = "a folder or Python file of your own to import; may be repeated"
+    made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
