@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -35,7 +35,8 @@ _CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)
 class Dial:
     """How to reach the shards: base URLs in the shards' order, a worker's token, and whose session, clock and chance.
 
-    ``patience``: seconds for which a shard may be away before it is given up.
+    ``patience``: seconds for which a shard may be away before it is given up. ``leaving``: whether who dials is to
+    leave, and waits for no shard.
     """
 
     urls: tuple[str, ...]
@@ -44,6 +45,7 @@ class Dial:
     clock: Clock
     chance: np.random.Generator
     patience: float = 60.0
+    leaving: Callable[[], bool] = lambda: False
 
 
 class Link:
@@ -119,7 +121,7 @@ def _messages(waiting: list[tuple[bytes, int]]) -> Iterator[bytes]:
 
 
 async def connect(dial: Dial, tables: Sequence[str]) -> list[Link]:
-    """A link to every shard, as soon as each answers and has the tables; ``Closed`` where patience ends before."""
+    """A link to every shard, as soon as each answers and has the tables; ``Closed`` where one is given up."""
     links: list[Link] = []
     deadline = dial.clock.monotonic() + dial.patience
     async with AsyncExitStack() as stack:
@@ -139,6 +141,8 @@ async def _persist(dial: Dial, url: str, tables: Sequence[str], deadline: float)
         except Refused:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, WireError) as error:
+            if dial.leaving():
+                raise Closed("a shard did not answer when it was time to leave") from error
             failures += 1
             pause = BACKOFF.delay(failures, dial.chance.random())
             if dial.clock.monotonic() + pause > deadline:

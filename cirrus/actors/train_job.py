@@ -29,9 +29,12 @@ TRIES = 5
 
 def dial(bench: Bench) -> Dial:
     """How this worker reaches the shards; its chance depends on who it is, so that workers do not move in step."""
-    who = bench.assignment.worker
-    chance = np.random.default_rng((who.slot, who.attempt))
-    return Dial(bench.assignment.shards, bench.assignment.token, bench.session, bench.kernel.clock, chance)
+    given = bench.assignment
+    return Dial(
+        given.shards, given.token, bench.session, bench.kernel.clock,
+        np.random.default_rng((given.worker.slot, given.worker.attempt)),
+        leaving=lambda: bench.standing.leaving is not None,
+    )  # fmt: skip
 
 
 class TrainJob:

@@ -5,6 +5,7 @@ Killed at any moment it loses nothing: its units are leased again, and the shard
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -30,6 +31,7 @@ from cirrus.store.opening import open_store
 
 BEAT = 0.5
 PATIENCE = 30.0  # seconds for which the control actor may be away when the worker starts
+ATTEMPT = 10.0  # seconds for one attempt to reach it
 BACKOFF = Backoff(0.05, 2.0, 1.0)
 LONGEST_DETAIL = 8192
 MARGIN = 0.05  # of the timeout: the time to hand back and leave before the provider ends the worker
@@ -122,9 +124,11 @@ class Worker:
             self._line.end(kind, detail)
 
     async def run(self) -> Bye | None:
-        """Work until there is nothing left to do, or the worker is to leave; ``None``: it was not wanted at all."""
+        """Work until there is nothing left to do, or the worker is to leave; ``None``: it never came to work."""
         async with Kernel(self._clock) as kernel, ClientSession() as session:
             socket = await self._connect(session)
+            if socket is None:
+                return None
             line = self._line = Line(socket, self._standing)
             await line.say(Hello(os.getpid()))
             welcome, goodbye = await line.welcome(), None
@@ -137,17 +141,21 @@ class Worker:
             await socket.close()
         return goodbye
 
-    async def _connect(self, session: ClientSession) -> ClientWebSocketResponse:
-        """The connection to the control actor, which may be away: a shard that died is started again."""
+    async def _connect(self, session: ClientSession) -> ClientWebSocketResponse | None:
+        """The connection to the control actor, which may be away: a shard that died is started again.
+
+        ``None`` where the worker is to leave before there is one.
+        """
         failures, deadline = 0, self._clock.monotonic() + PATIENCE
-        while True:
+        while self._standing.leaving is None:
             try:
-                return await session.ws_connect(
-                    f"{self._assignment.shards[0]}/control",
-                    headers={"Authorization": f"Bearer {self._assignment.token}"},
-                    compress=0,
-                    heartbeat=20.0,
-                )
+                async with asyncio.timeout(ATTEMPT):
+                    return await session.ws_connect(
+                        f"{self._assignment.shards[0]}/control",
+                        headers={"Authorization": f"Bearer {self._assignment.token}"},
+                        compress=0,
+                        heartbeat=20.0,
+                    )
             except WSServerHandshakeError as error:
                 raise Refused("the control actor does not accept the token") from error
             except (ClientError, OSError):
@@ -155,6 +163,7 @@ class Worker:
                 if self._clock.monotonic() > deadline:
                     raise
             await self._clock.sleep(BACKOFF.delay(failures, 0.0))
+        return None
 
     async def _work(self, line: Line, session: ClientSession, welcome: Welcome) -> Bye:
         """Everything between hello and goodbye; whatever goes wrong is said in the goodbye."""
@@ -173,8 +182,9 @@ class Worker:
         except InputError as error:
             await line.say(Objected(error.name, error.problem, error.line, error.column))
             return Bye("failed", str(error))
-        except Exception:  # noqa: BLE001  the border: a kernel of somebody else's may raise anything
-            return Bye("failed", traceback.format_exc()[-LONGEST_DETAIL:])
+        except Exception as error:  # noqa: BLE001  the border: a kernel of somebody else's may raise anything
+            if self._standing.leaving is None or not isinstance(error, Closed):
+                return Bye("failed", traceback.format_exc()[-LONGEST_DETAIL:])
         finally:
             await store.close()
         leaving = self._standing.leaving

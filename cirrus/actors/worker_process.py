@@ -20,6 +20,9 @@ from cirrus.clock import SystemClock
 from cirrus.cloud.assignments import assignment_from_json
 from cirrus.cloud.base import Assignment
 
+GRACE = 5
+"""Seconds that an orphan has to leave; then the system ends it, whatever it is doing."""
+
 BEGAN = 19
 """Where in ``/proc/self/stat``, behind the process's name, stands when it was made, in ticks since the system began."""
 
@@ -62,6 +65,7 @@ def age() -> float:
 def _parent_spoke(worker: Worker) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        signal.alarm(GRACE)  # who would have ended it after its grace is gone
         worker.leave("drained", "the process that started it is gone")
 
 
