@@ -1,4 +1,4 @@
-"""Which of the project's modules a worker needs: those that its handler imports, and all that computes."""
+"""Which of the project's modules a worker needs: those that its handler imports, and those that it loads by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cirrus", "lambda_handler")
 HANDLER = "lambda_handler.handler"
-NATIVE = "cirrus.native._kernels"
+LEAN = "cirrus.store.s3_lean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Contents:
 
 
 def contents(root: Path = ROOT) -> Contents:
-    """What the handler imports when it is loaded, and what is loaded by name: all of ``cirrus.learn``."""
+    """What the handler imports when it is loaded, and what is loaded by name: all that computes, and S3 without SDK."""
     named = [f"cirrus.learn.{path.stem}" for path in (root / "cirrus/learn").glob("*.py")]
-    waiting, files, foreign = [HANDLER, *named], dict[str, Path](), set[str]()
+    waiting, files, foreign = [HANDLER, LEAN, *named], dict[str, Path](), set[str]()
     while waiting:
         module = waiting.pop()
         path = _path(root, module)
