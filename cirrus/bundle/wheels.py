@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from cirrus.bundle.unpacking import unpack
 from cirrus.errors import OutsideError
 
-PACKAGES = ("aiohttp", "msgpack", "numpy", "typing_extensions", "uvloop")
+PACKAGES = ("aiohttp", "msgpack", "numpy", "typing_extensions", "uvloop", "yarl")
 """What workers import; pip adds what these need. The fourth is needed by some of them, depending on the version."""
 
 NEEDLESS_FOLDERS = {"tests", "test", "include", "f2py", "distutils", "bin", "share", "doc", "docs"}
