@@ -27,7 +27,7 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 _STRANGER = {
     "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException", "InvalidAccessKeyId",
     "InvalidClientTokenId", "MissingAuthenticationTokenException", "MissingAuthenticationToken",
-    "IncompleteSignatureException",
+    "IncompleteSignatureException", "IncompleteSignature", "RequestTimeTooSkewed", "AuthFailure",
 }  # fmt: skip
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
 
@@ -46,6 +46,16 @@ def is_missing(error: Exception) -> bool:
 def is_denied(error: Exception) -> bool:
     """Whether the service says that these credentials may not."""
     return code_of(error) in _DENIED
+
+
+def is_expired(error: Exception) -> bool:
+    """Whether the service says that the credentials were good once."""
+    return code_of(error) in _EXPIRED
+
+
+def is_stranger(error: Exception) -> bool:
+    """Whether the service does not know the credentials, or does not accept what they have signed."""
+    return code_of(error) in _STRANGER
 
 
 def invoke_error(error: Exception, action: str, function: str) -> InvokeError:
@@ -77,8 +87,8 @@ def _for_people(error: ClientError, action: str, function: str) -> str:
     code = code_of(error)
     if is_missing(error):
         return f"there is no function {function!r}: make it with cirrus deploy"
-    if code in _EXPIRED:
+    if is_expired(error):
         return "the AWS credentials have expired; renew them"
-    if code in _STRANGER:
+    if is_stranger(error):
         return f"Lambda does not accept the AWS credentials ({code}); if they are right, look at the clock"
     return f"not allowed: it needs lambda:{action} on function {function!r}" if code in _DENIED else ""

@@ -211,7 +211,7 @@ class Account:
             "AWS_LAMBDA_FUNCTION_NAME": configuration.name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.memory),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{configuration.name}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": configuration.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": "emulator", "LAMBDA_TASK_ROOT": str(function.code.folder),
             **configuration.environment, **self.setting.role,
         }  # fmt: skip

@@ -19,7 +19,7 @@ def described(function: Function) -> dict[str, object]:
         "RevisionId": str(uuid5(NAMESPACE_URL, f"{function.arn}/{function.revision}")),
         "Architectures": [one.architecture], "EphemeralStorage": {"Size": one.disk}, "State": function.state,
         "TracingConfig": {"Mode": "PassThrough"}, "LastUpdateStatus": function.update,
-        "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{one.name}"},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": one.log_group},
     }  # fmt: skip
     if one.environment:
         found["Environment"] = {"Variables": dict(one.environment)}

@@ -42,6 +42,7 @@ class Configuration:
     description: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
+    logs: str = ""
 
     def __post_init__(self) -> None:
         _matches("FunctionName", self.name, NAME)
@@ -54,6 +55,11 @@ class Configuration:
             raise invalid(f"Architectures: {self.architecture!r} is none of x86_64, arm64")
         _matches("Handler", self.handler, HANDLER)
         _check_environment(self.environment)
+
+    @property
+    def log_group(self) -> str:
+        """Where what it prints is said to go."""
+        return self.logs or f"/aws/lambda/{self.name}"
 
     def changed(self, body: Mapping[str, Any]) -> Configuration:
         """The same with what a request says of it; ``Refusal`` for what cannot be."""
@@ -70,6 +76,11 @@ class Configuration:
         match body:
             case {"EphemeralStorage": {"Size": size}}:
                 changes["disk"] = size
+            case _:
+                pass
+        match body:
+            case {"LoggingConfig": {"LogGroup": str(group)}}:
+                changes["logs"] = group
             case _:
                 pass
         match body:

@@ -43,6 +43,7 @@ class Rest:
         functions, one = "/2015-03-31/functions", "/2015-03-31/functions/{name}"
         concurrency = "/2017-10-31/functions/{name}/concurrency"
         events = "/2019-09-25/functions/{name}/event-invoke-config"
+        tags = "/2017-03-31/tags/{name}"
         app.add_routes(
             [
                 web.post(functions, self._create),
@@ -60,6 +61,9 @@ class Rest:
                 web.post(events, self._put_events),
                 web.get(events, self._get_events),
                 web.delete(events, self._delete_events),
+                web.get(tags, self._list_tags),
+                web.post(tags, self._tag),
+                web.delete(tags, self._untag),
                 web.get("/2016-08-19/account-settings", self._settings),
                 web.get("/2016-08-19/account-settings/", self._settings),
             ]
@@ -189,6 +193,22 @@ class Rest:
 
     async def _delete_events(self, request: web.Request) -> web.Response:
         self._function(request).events = None
+        return web.Response(status=204)
+
+    async def _list_tags(self, request: web.Request) -> web.Response:
+        return web.json_response({"Tags": dict(self._function(request).configuration.tags)})
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        return self._retag(request, {**self._function(request).configuration.tags, **_body(request).get("Tags", {})})
+
+    async def _untag(self, request: web.Request) -> web.Response:
+        gone = set(request.query.getall("tagKeys", ()))
+        tags = self._function(request).configuration.tags
+        return self._retag(request, {name: value for name, value in tags.items() if name not in gone})
+
+    def _retag(self, request: web.Request, tags: dict[str, str]) -> web.Response:
+        function = self._function(request)
+        function.configuration = replace(function.configuration, tags=tags)
         return web.Response(status=204)
 
     async def _settings(self, _: web.Request) -> web.Response:

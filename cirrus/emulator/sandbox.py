@@ -54,9 +54,7 @@ class Sandbox:
         self._memory_exceeded = False
 
     @classmethod
-    async def open(
-        cls, forks: Forks, environment: dict[str, str], log: Path, limits: Limits, clock: Clock
-    ) -> Sandbox:
+    async def open(cls, forks: Forks, environment: dict[str, str], log: Path, limits: Limits, clock: Clock) -> Sandbox:
         """Fork the process and let it begin."""
         api = RuntimeApi()
         try:
