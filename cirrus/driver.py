@@ -280,6 +280,8 @@ class Driver:
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
             self._terms = await invoker.terms()
             self._meter = Meter(self._terms.price)
+            if self._terms.asking:
+                self._meter.unexpected("", self._terms.billed_memory(0), self._terms.asking)
             for stage, workers in self._wishes.items():
                 self._check_room(stage, workers)
             return await self._build(_Ground(store, session, processes, invoker), task)

@@ -32,8 +32,15 @@ def handler(event: object, context: Context) -> dict[str, object]:
     """Work on the assignment in ``event`` until it is done or the time is nearly up.
 
     Returns who worked, for how many seconds, the largest resident size of the process in bytes, and why it left:
-    ``unwanted`` where another attempt had its place. ``WireError`` for an event that is no assignment.
+    ``unwanted`` where another attempt had its place. ``WireError`` for an event that is no assignment. An event that
+    has one below ``hello`` only asks whether it is understood.
     """
+    match event:
+        case {"hello": sample}:
+            assignment_from_json(json.dumps(sample))
+            return {"reason": "hello"}
+        case _:
+            pass
     clock = SystemClock()
     began = clock.monotonic()
     given = assignment_from_json(json.dumps(event))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker, Side
@@ -12,10 +12,35 @@ from cirrus.errors import PipelineError
 from cirrus.store.base import ObjectStore
 from cirrus.store.opening import open_store
 from cirrus.store.s3_address import S3Address, is_loopback
+from cirrus.store.sigv4 import Credentials
 
 _FUNCTION = re.compile(r"[A-Za-z0-9-_]{1,64}(:[A-Za-z0-9$_-]{1,128})?")
 START = 75.0
 """Seconds for a worker to speak: AWS may hold an event for a minute, after which it is thrown away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LambdaFunction:
+    """A function of the Lambda service, and how to reach it; ``name`` may be followed by ``:alias``.
+
+    ``endpoint_url`` is another server that speaks as Lambda does (``None``: AWS), ``credentials`` whose keys sign
+    requests (``None``: those that AWS's own tools would take).
+    """
+
+    name: str
+    region: str
+    endpoint_url: str | None = None
+    credentials: Credentials | None = field(default=None, repr=False)
+
+    @property
+    def bare(self) -> str:
+        """The name without an alias."""
+        return self.name.partition(":")[0]
+
+    @property
+    def alias(self) -> str:
+        """The alias; empty where there is none."""
+        return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +85,17 @@ class Aws:
         """The object store, as the driver uses it; the caller has to close it."""
         return open_store(self.url)
 
+    @property
+    def lambda_function(self) -> LambdaFunction:
+        """The function whose invocations are workers."""
+        return LambdaFunction(name=self.function, region=self.region, endpoint_url=self.endpoint_url)
+
     def invoker(self, command: tuple[str, ...], clock: Clock, grace: float) -> Invoker:  # noqa: ARG002  no processes
         """What starts workers, as invocations of the function."""
         from cirrus.cloud.lambda_invoker import LambdaInvoker  # noqa: PLC0415  not with the package
 
-        return LambdaInvoker(self, clock)
+        self.check_reach()
+        return LambdaInvoker(self.lambda_function, clock)
 
     def reached(self, shards: tuple[str, ...], side: Side) -> tuple[str, ...]:  # noqa: ARG002  all see the same
         """The base URLs by which the driver, or workers, reach the shards."""

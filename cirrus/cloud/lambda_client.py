@@ -5,14 +5,16 @@ This module loads the SDK, which takes half a second: import it in a thread.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import json
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from cirrus.cloud.aws import Aws
+from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.base import Unreached
 from cirrus.cloud.lambda_faults import FOREIGN, UNREACHED, invoke_error, is_denied
 from cirrus.cloud.prices import Architecture
@@ -45,15 +47,16 @@ def session() -> AioSession:
 class LambdaClient:
     """Made by ``open``, to be closed. Errors are ``InvokeError`` and its kin."""
 
-    def __init__(self, client: Any, stack: AsyncExitStack, function: str) -> None:
+    def __init__(self, client: Any, stack: AsyncExitStack, at: LambdaFunction) -> None:
         self._client = client
         self._stack = stack
-        self._function = function
+        self._at = at
 
     @classmethod
-    async def open(cls, place: Aws, made: AioSession) -> LambdaClient:
-        """Connect lazily; credentials are looked for now, where AWS's own tools look."""
-        plain = place.endpoint_url is not None and place.endpoint_url.startswith("http://")
+    async def open(cls, at: LambdaFunction, made: AioSession) -> LambdaClient:
+        """Connect lazily; credentials that are not given are looked for now, where AWS's own tools look."""
+        plain = at.endpoint_url is not None and at.endpoint_url.startswith("http://")
+        keys = at.credentials
         config = AioConfig(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=ANSWER_SECONDS,
@@ -63,28 +66,37 @@ class LambdaClient:
         stack = AsyncExitStack()
         client = await stack.enter_async_context(
             made.create_client(
-                "lambda", region_name=place.region, endpoint_url=place.endpoint_url, config=config,
+                "lambda", region_name=at.region, endpoint_url=at.endpoint_url, config=config,
                 verify=False if plain else None,
+                aws_access_key_id=keys.access_key if keys else None,
+                aws_secret_access_key=keys.secret_key if keys else None,
+                aws_session_token=keys.token if keys else None,
             )
         )  # fmt: skip
-        return cls(client, stack, place.function)
+        return cls(client, stack, at)
 
     async def close(self) -> None:
         await self._stack.aclose()
 
     async def invoke(self, payload: bytes) -> None:
         """Put an event on the function's queue."""
-        name, _, qualifier = self._function.partition(":")
-        more = {"Qualifier": qualifier} if qualifier else {}
-        answer = await self._call(
-            "InvokeFunction", "invoke", FunctionName=name, InvocationType="Event", Payload=payload, **more
-        )
+        answer = await self._invoke("Event", payload)
         if answer.get("StatusCode") != 202:
             raise InvokeError(f"Lambda answered an event with status {answer.get('StatusCode')}, not 202")
 
+    async def ask(self, payload: bytes) -> bytes:
+        """Have the function executed and wait for its answer; ``InvokeError`` with its own words where it fails."""
+        answer = await self._invoke("RequestResponse", payload)
+        with self._ours("InvokeFunction"):
+            async with answer["Payload"] as stream:
+                said: bytes = await stream.read()
+        if "FunctionError" in answer:
+            raise InvokeError(f"function {self._at.name!r} cannot work: {_remote(said)}")
+        return said
+
     async def function(self) -> Function:
         """The function as it is now."""
-        name = self._function.partition(":")[0]
+        name = self._at.bare
         found = await self._call("GetFunctionConfiguration", "get_function_configuration", FunctionName=name)
         architecture = str(found.get("Architectures", ["x86_64"])[0])
         if architecture not in get_args(Architecture):
@@ -100,11 +112,10 @@ class LambdaClient:
 
         ``None`` where these credentials may not ask.
         """
-        name = self._function.partition(":")[0]
         try:
-            reserved = await self._call("GetFunctionConcurrency", "get_function_concurrency", FunctionName=name)
-            if "ReservedConcurrentExecutions" in reserved:
-                return int(reserved["ReservedConcurrentExecutions"])
+            reserved = await self.reserved()
+            if reserved is not None:
+                return reserved
             limits = (await self._call("GetAccountSettings", "get_account_settings"))["AccountLimit"]
         except InvokeError as error:
             if error.__cause__ is not None and is_denied(cast("Exception", error.__cause__)):
@@ -114,14 +125,14 @@ class LambdaClient:
 
     async def reserved(self) -> int | None:
         """How many executions are reserved for the function; ``None``: it has a part in what is left for all."""
-        name = self._function.partition(":")[0]
+        name = self._at.bare
         found = await self._call("GetFunctionConcurrency", "get_function_concurrency", FunctionName=name)
         count = found.get("ReservedConcurrentExecutions")
         return None if count is None else int(count)
 
     async def reserve(self, count: int | None) -> None:
         """Reserve that many executions for the function; 0: nothing starts; ``None``: as if it never had been."""
-        name = self._function.partition(":")[0]
+        name = self._at.bare
         if count is None:
             await self._call("DeleteFunctionConcurrency", "delete_function_concurrency", FunctionName=name)
         else:
@@ -130,11 +141,33 @@ class LambdaClient:
                 FunctionName=name, ReservedConcurrentExecutions=count,
             )  # fmt: skip
 
+    async def _invoke(self, kind: str, payload: bytes) -> dict[str, Any]:
+        more = {"Qualifier": self._at.alias} if self._at.alias else {}
+        return await self._call(
+            "InvokeFunction", "invoke", FunctionName=self._at.bare, InvocationType=kind, Payload=payload, **more
+        )
+
     async def _call(self, action: str, method: str, **parameters: object) -> dict[str, Any]:
-        try:
+        with self._ours(action):
             answer: dict[str, Any] = await getattr(self._client, method)(**parameters)
-        except UNREACHED as error:
-            raise Unreached(str(invoke_error(error, action, self._function))) from error
-        except FOREIGN as error:
-            raise invoke_error(error, action, self._function) from error
         return answer
+
+    @contextmanager
+    def _ours(self, action: str) -> Iterator[None]:
+        """Errors of the SDK become errors of ours."""
+        try:
+            yield
+        except UNREACHED as error:
+            raise Unreached(str(invoke_error(error, action, self._at.name))) from error
+        except FOREIGN as error:
+            raise invoke_error(error, action, self._at.name) from error
+
+
+def _remote(said: bytes) -> str:
+    """What a function says of its failure: the error and where it came from."""
+    try:
+        found = json.loads(said)
+        trace = "".join(str(line) for line in found.get("stackTrace") or ())
+        return f"{found['errorType']}: {found['errorMessage']}" + (f"\n{trace.rstrip()}" if trace else "")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return said[:2000].decode(errors="replace")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import importlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from cirrus.clock import Clock
 from cirrus.cloud.assignments import assignment_to_json
-from cirrus.cloud.aws import Aws
+from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.base import Assignment, Exit, Unreached
 from cirrus.cloud.prices import function_price, read_prices
 from cirrus.core.ids import WorkerId
 from cirrus.core.restarts import Backoff
 from cirrus.core.terms import Terms
-from cirrus.errors import InvokeError
+from cirrus.errors import InvokeError, Throttled
 from cirrus.store.aside import aside
 
 if TYPE_CHECKING:
@@ -27,44 +27,67 @@ _CLIENT = "cirrus.cloud.lambda_client"
 
 PATIENCE = 30.0  # seconds for which a server that cannot be reached is tried again
 BACKOFF = Backoff(0.2, 2.0, 5.0)
+RELEASE = "cirrus kill --all does that, and cirrus kill --all --undo ends it"
+
+_NOBODY = Assignment("hello", 0, WorkerId("hello", 0, 0), "train", (), "memory:", "", 0, 1.0)
+HELLO = f'{{"hello":{assignment_to_json(_NOBODY)}}}'.encode()
+"""An event that asks a function whether it would understand an assignment."""
 
 
 class LambdaInvoker:
-    """Starts workers at ``place``; how they end is not told, and none can be ended: fences and orders do that."""
+    """Starts workers as invocations of ``at``; how they end is not told, and none can be ended: fences and orders do.
 
-    def __init__(self, place: Aws, clock: Clock) -> None:
-        self._place = place
+    Requests for workers are sent once, for each that arrives may start one: only what surely did not arrive is sent
+    again.
+    """
+
+    def __init__(self, at: LambdaFunction, clock: Clock) -> None:
+        self._at = at
         self._clock = clock
         self._opening: asyncio.Future[LambdaClient] | None = None
         self._over = asyncio.Event()
 
     async def terms(self) -> Terms:
-        """The function's memory, timeout, price and room, as they are now; ``InvokeError``, ``PipelineError``."""
-        self._place.check_reach()
+        """The function's memory, timeout, price and room, as they are now; ``InvokeError``, ``PipelineError``.
+
+        The function is executed once, for what fails in it later, as an event, is told to nobody.
+        """
         client = await self._client()
         found, workers = await client.function(), await client.concurrency()
         if found.state not in {"Active", "Inactive"}:
-            raise InvokeError(f"function {self._place.function!r} is not ready: its state is {found.state}")
-        prices = await aside(lambda: read_prices(self._place.region))
-        price = function_price(self._place.region, found.architecture, prices)
-        return Terms(price=price, memory=found.memory, timeout=found.timeout, workers=workers, ends="untold")
+            raise InvokeError(f"function {self._at.name!r} is not ready: its state is {found.state}")
+        if workers == 0:
+            raise InvokeError(f"function {self._at.name!r} may not run: 0 executions are reserved for it; {RELEASE}")
+        prices = await aside(lambda: read_prices(self._at.region))
+        price = function_price(self._at.region, found.architecture, prices)
+        began = self._clock.monotonic()
+        await self._patiently(lambda: client.ask(HELLO), (Unreached, Throttled))
+        return Terms(
+            price=price, memory=found.memory, timeout=found.timeout, workers=workers, ends="untold",
+            asking=self._clock.monotonic() - began,
+        )  # fmt: skip
 
     async def invoke(self, assignment: Assignment) -> None:
         """Ask for a worker; ``Throttled``, ``Unanswered`` where it may come all the same, ``InvokeError``."""
-        payload, failures = assignment_to_json(assignment).encode(), 0
-        began = self._clock.monotonic()
+        payload, client = assignment_to_json(assignment).encode(), await self._client()
+        await self._patiently(lambda: client.invoke(payload), (Unreached,))
+
+    async def _patiently(
+        self, call: Callable[[], Awaitable[object]], passing: tuple[type[InvokeError], ...]
+    ) -> None:
+        """Call again, a little later each time, while the error is one of those that pass; for ``PATIENCE`` seconds."""
+        failures, began = 0, self._clock.monotonic()
         while True:
-            client = await self._client()
             try:
-                await client.invoke(payload)
-            except Unreached:
+                await call()
+            except passing:
                 failures += 1
                 pause = BACKOFF.delay(failures, secrets.SystemRandom().random())
                 if self._clock.monotonic() + pause - began > PATIENCE:
                     raise
-                await self._clock.sleep(pause)
             else:
                 return
+            await self._clock.sleep(pause)
 
     async def stop(self, worker: WorkerId) -> None:
         """Lambda ends nobody before its time."""
@@ -94,7 +117,7 @@ class LambdaInvoker:
             self._opening = asyncio.get_running_loop().create_future()
             try:
                 module = await aside(lambda: importlib.import_module(_CLIENT))
-                made = await module.LambdaClient.open(self._place, await aside(module.session))
+                made = await module.LambdaClient.open(self._at, await aside(module.session))
             except BaseException as error:
                 failed, self._opening = self._opening, None
                 failed.set_exception(InvokeError(f"no client of Lambda could be made: {error}"))

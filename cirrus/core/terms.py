@@ -17,6 +17,7 @@ class Terms:
 
     ``memory`` (MB) is what every worker has and is billed for. ``timeout`` is the most seconds that one may take.
     ``workers`` is how many there may be at a time, of this run and of everything else that the limit covers.
+    ``asking``: seconds for which one execution was billed to learn all this.
     """
 
     price: Price = FREE
@@ -24,6 +25,7 @@ class Terms:
     timeout: float | None = None
     workers: int | None = None
     ends: Ends = "told"
+    asking: float = 0.0
 
     def billed_memory(self, asked: int) -> int:
         """MB that are billed for a worker that should have ``asked``."""
