@@ -79,7 +79,7 @@ def build(wish: Wish) -> Bundle:
         if program is not None:
             compile_all(program, folder)
         files = _read(folder)
-        tried = program is not None and wish.architecture == _here()
+        tried = program is not None and wish.architecture == machine()
         if tried and program is not None:
             try_imports(program, folder, (HANDLER, "cirrus.learn.logistic"))
     manifest: dict[str, Any] = {
@@ -113,8 +113,8 @@ def _add_project(folder: Path, wish: Wish) -> str:
         raise OutsideError(f"workers import {', '.join(sorted(strange))}, which is in no bundle")
     for name, source in found.files.items():
         _write(folder / name, source.read_bytes())
-    if wish.architecture != _here():
-        return f"numpy: nothing is compiled for {wish.architecture} on {_here()}"
+    if wish.architecture != machine():
+        return f"numpy: nothing is compiled for {wish.architecture} on {machine()}"
     built = next((ROOT / "cirrus/native").glob("_kernels.abi3.so"), None)
     if built is None:
         return "numpy: nothing was compiled when the package was installed"
@@ -172,5 +172,6 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _here() -> str:
+def machine() -> str:
+    """What Lambda calls this machine's processor."""
     return {"aarch64": "arm64", "AMD64": "x86_64"}.get(os.uname().machine, os.uname().machine)

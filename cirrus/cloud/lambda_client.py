@@ -20,6 +20,7 @@ from cirrus.cloud.lambda_faults import FOREIGN, UNREACHED, invoke_error, is_deni
 from cirrus.cloud.prices import Architecture
 from cirrus.errors import InvokeError
 from cirrus.store.s3_client import new_session
+from cirrus.store.sigv4 import Credentials
 
 CONNECTIONS = 64
 CONNECT_SECONDS = 5.0
@@ -42,6 +43,15 @@ class Function:
 def session() -> AioSession:
     """A session that has read what it needs to know of Lambda."""
     return new_session("lambda")
+
+
+async def found_credentials(made: AioSession) -> Credentials | None:
+    """Those that AWS's own tools would take, as they are now; ``None`` where they would find none."""
+    found = await made.get_credentials()
+    if found is None:
+        return None
+    frozen = await found.get_frozen_credentials()
+    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 class LambdaClient:
@@ -78,6 +88,12 @@ class LambdaClient:
     async def close(self) -> None:
         await self._stack.aclose()
 
+    async def call(self, action: str, method: str, **parameters: object) -> dict[str, Any]:
+        """One request about the function: what Lambda calls it, and its method in the SDK."""
+        with self._ours(action):
+            answer: dict[str, Any] = await getattr(self._client, method)(FunctionName=self._at.bare, **parameters)
+        return answer
+
     async def invoke(self, payload: bytes) -> None:
         """Put an event on the function's queue."""
         answer = await self._invoke("Event", payload)
@@ -96,8 +112,7 @@ class LambdaClient:
 
     async def function(self) -> Function:
         """The function as it is now."""
-        name = self._at.bare
-        found = await self._call("GetFunctionConfiguration", "get_function_configuration", FunctionName=name)
+        name, found = self._at.name, await self.call("GetFunctionConfiguration", "get_function_configuration")
         architecture = str(found.get("Architectures", ["x86_64"])[0])
         if architecture not in get_args(Architecture):
             raise InvokeError(f"function {name!r} is for {architecture}, which is neither x86_64 nor arm64")
@@ -116,7 +131,8 @@ class LambdaClient:
             reserved = await self.reserved()
             if reserved is not None:
                 return reserved
-            limits = (await self._call("GetAccountSettings", "get_account_settings"))["AccountLimit"]
+            with self._ours("GetAccountSettings"):
+                limits = (await self._client.get_account_settings())["AccountLimit"]
         except InvokeError as error:
             if error.__cause__ is not None and is_denied(cast("Exception", error.__cause__)):
                 return None
@@ -125,32 +141,21 @@ class LambdaClient:
 
     async def reserved(self) -> int | None:
         """How many executions are reserved for the function; ``None``: it has a part in what is left for all."""
-        name = self._at.bare
-        found = await self._call("GetFunctionConcurrency", "get_function_concurrency", FunctionName=name)
+        found = await self.call("GetFunctionConcurrency", "get_function_concurrency")
         count = found.get("ReservedConcurrentExecutions")
         return None if count is None else int(count)
 
     async def reserve(self, count: int | None) -> None:
         """Reserve that many executions for the function; 0: nothing starts; ``None``: as if it never had been."""
-        name = self._at.bare
         if count is None:
-            await self._call("DeleteFunctionConcurrency", "delete_function_concurrency", FunctionName=name)
+            await self.call("DeleteFunctionConcurrency", "delete_function_concurrency")
         else:
-            await self._call(
-                "PutFunctionConcurrency", "put_function_concurrency",
-                FunctionName=name, ReservedConcurrentExecutions=count,
-            )  # fmt: skip
+            more = {"ReservedConcurrentExecutions": count}
+            await self.call("PutFunctionConcurrency", "put_function_concurrency", **more)
 
     async def _invoke(self, kind: str, payload: bytes) -> dict[str, Any]:
         more = {"Qualifier": self._at.alias} if self._at.alias else {}
-        return await self._call(
-            "InvokeFunction", "invoke", FunctionName=self._at.bare, InvocationType=kind, Payload=payload, **more
-        )
-
-    async def _call(self, action: str, method: str, **parameters: object) -> dict[str, Any]:
-        with self._ours(action):
-            answer: dict[str, Any] = await getattr(self._client, method)(**parameters)
-        return answer
+        return await self.call("InvokeFunction", "invoke", InvocationType=kind, Payload=payload, **more)
 
     @contextmanager
     def _ours(self, action: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ from cirrus.core.restarts import Backoff
 from cirrus.core.terms import Terms
 from cirrus.errors import InvokeError, Throttled
 from cirrus.store.aside import aside
+from cirrus.store.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from cirrus.cloud.lambda_client import LambdaClient
@@ -32,6 +33,20 @@ RELEASE = "cirrus kill --all does that, and cirrus kill --all --undo ends it"
 _NOBODY = Assignment("hello", 0, WorkerId("hello", 0, 0), "train", (), "memory:", "", 0, 1.0)
 HELLO = f'{{"hello":{assignment_to_json(_NOBODY)}}}'.encode()
 """An event that asks a function whether it would understand an assignment."""
+
+
+async def open_client(at: LambdaFunction) -> LambdaClient:
+    """A client for requests about the function, to be closed; the SDK is loaded on a thread, where it is not yet."""
+    module = await aside(lambda: importlib.import_module(_CLIENT))
+    made: LambdaClient = await module.LambdaClient.open(at, await aside(module.session))
+    return made
+
+
+async def own_credentials() -> Credentials | None:
+    """The keys that AWS's own tools would take here; ``None`` where they would find none."""
+    module = await aside(lambda: importlib.import_module(_CLIENT))
+    found: Credentials | None = await module.found_credentials(await aside(module.session))
+    return found
 
 
 class LambdaInvoker:
@@ -116,8 +131,7 @@ class LambdaInvoker:
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_future()
             try:
-                module = await aside(lambda: importlib.import_module(_CLIENT))
-                made = await module.LambdaClient.open(self._at, await aside(module.session))
+                made = await open_client(self._at)
             except BaseException as error:
                 failed, self._opening = self._opening, None
                 failed.set_exception(InvokeError(f"no client of Lambda could be made: {error}"))
