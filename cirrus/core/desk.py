@@ -235,7 +235,7 @@ class Desk:
         if pool.expected.get(worker.slot) != worker.attempt:
             return _sent_away(worker, "another attempt fills this slot")
         if worker in pool.present:
-            return (*_sent_away(worker, "this attempt is here already"), Report(TurnedAway(worker)))
+            return (Report(TurnedAway(worker)), *_sent_away(worker, "this attempt is here already"))
         pool.present.add(worker)
         heard = self._leased(at, pool, units.Beat(at, worker))  # from now on its silence is noticed
         return (Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid)), *heard)
