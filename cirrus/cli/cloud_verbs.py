@@ -5,11 +5,15 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 
+from cirrus.cli import deploy_verbs
+
 Verb = Callable[..., ArgumentParser]
 """Makes the parser of a verb from its name and what it does; ``stored=False`` where it has no use for a store."""
 
 VERBS = {
     "bundle": "cirrus.cli.bundling:bundle",
+    **deploy_verbs.VERBS,
+    "prices": "cirrus.cli.pricing:prices",
 }
 
 
@@ -23,3 +27,12 @@ def add(verb: Verb) -> None:
     made.add_argument("--with", dest="packages", action="append", default=[], metavar="PACKAGE", help=what)
     what = "a folder or Python file of your own to import; may be repeated"
     made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
+    _prices(verb)
+
+
+def _prices(verb: Verb) -> None:
+    made = verb("prices", "print what AWS takes, by region", stored=False)
+    made.add_argument("--region", metavar="NAME", help="only that region")
+    made.add_argument("--refresh", action="store_true", help="ask AWS for the region's newest prices, and keep them")
+    made.add_argument("--url", metavar="URL", help="the server to ask in place of AWS's price list")
+    deploy_verbs.add(verb)

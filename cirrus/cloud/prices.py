@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from cirrus import checks
 from cirrus.core.cost import Price
@@ -14,15 +17,14 @@ from cirrus.errors import PipelineError
 
 Architecture = Literal["x86_64", "arm64"]
 
-DATED = "2026-11-01"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionPrices:
-    """Dollars in one region on the day ``dated``.
+    """Dollars in one region on the day ``dated``; where the price falls with what a month uses, the first step's.
 
     ``x86_64`` and ``arm64``: a gigabyte of a function's memory during a second. ``request``: one invocation. ``get``,
-    ``put``: one request to S3. ``hosts``: an hour of an EC2 host on demand, by its type.
+    ``put``: one request to S3. ``storage``: a gigabyte on S3 for a month. ``hosts``: an hour of an EC2 host with Linux
+    on demand, by its type.
     """
 
     dated: str
@@ -31,54 +33,50 @@ class RegionPrices:
     request: float
     get: float
     put: float
+    storage: float
     hosts: Mapping[str, float]
 
     def __post_init__(self) -> None:
         checks.text("prices.dated", self.dated)
-        for name in ("x86_64", "arm64", "request", "get", "put"):
-            checks.within(f"prices.{name}", getattr(self, name), 0.0, 1e6)
+        for name in ("x86_64", "arm64", "request", "get", "put", "storage"):
+            checks.positive(f"prices.{name}", getattr(self, name))
         for name, dollars in self.hosts.items():
-            checks.within(f"prices.hosts[{name!r}]", dollars, 0.0, 1e6)
+            checks.positive(f"prices.hosts[{name!r}]", dollars)
+
+    def host(self, kind: str) -> float:
+        """Dollars for an hour of an EC2 host of that type; ``PipelineError`` where it is not known."""
+        if kind not in self.hosts:
+            raise PipelineError("instance_type", kind, f"one with a known price: {', '.join(sorted(self.hosts))}")
+        return self.hosts[kind]
 
 
-def _region(get: float, put: float, **hosts: float) -> RegionPrices:
-    return RegionPrices(
-        dated=DATED, x86_64=1.66667e-5, arm64=1.33334e-5, request=2e-7, get=get, put=put,
-        hosts={name.replace("_", "."): dollars for name, dollars in hosts.items()},
-    )  # fmt: skip
-
-
-_AMERICA = _region(4e-7, 5e-6, m5_large=0.096, m5_xlarge=0.192, c5_large=0.085, c5_xlarge=0.17, r5_large=0.126)
-
-REGIONS: Mapping[str, RegionPrices] = {
-    "us-east-1": _AMERICA,
-    "us-east-2": _AMERICA,
-    "us-west-2": _AMERICA,
-    "eu-west-1": _region(
-        4e-7, 5e-6, m5_large=0.107, m5_xlarge=0.214, c5_large=0.096, c5_xlarge=0.192, r5_large=0.141
-    ),
-    "eu-central-1": _region(
-        4.3e-7, 5.4e-6, m5_large=0.115, m5_xlarge=0.23, c5_large=0.097, c5_xlarge=0.194, r5_large=0.152
-    ),
-}
-"""The table that comes with cirrus; ``cirrus prices --refresh`` writes a newer one."""
+@cache
+def shipped() -> Mapping[str, RegionPrices]:
+    """The table that comes with cirrus; it reads a file the first time."""
+    text = files("cirrus.cloud").joinpath("prices.json").read_text(encoding="utf-8")
+    return {name: RegionPrices(**fields) for name, fields in json.loads(text).items()}
 
 
 def refreshed_file() -> Path:
     """Where ``cirrus prices --refresh`` keeps what it was told."""
-    return Path.home() / ".cirrus" / "prices.json"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cirrus" / "prices.json"
+
+
+def all_prices(file: Path | None = None) -> Mapping[str, RegionPrices]:
+    """The table by region: as refreshed in ``file``, or else as it came with cirrus; ``PipelineError`` if unreadable.
+
+    It reads files: not on the loop.
+    """
+    return {**shipped(), **_read(refreshed_file() if file is None else file)}
 
 
 def read_prices(region: str, file: Path | None = None) -> RegionPrices:
-    """The region's prices, as refreshed in ``file`` or as they came with cirrus.
-
-    ``PipelineError`` where there are none, or where the file is none of ours. It reads a file: not on the loop.
-    """
-    file = refreshed_file() if file is None else file
-    found = {**REGIONS, **_read(file)}.get(region)
-    if found is None:
-        raise PipelineError("region", region, f"{', '.join(sorted(REGIONS))}, or what cirrus prices --refresh adds")
-    return found
+    """The region's prices; ``PipelineError`` where there are none. It reads files: not on the loop."""
+    table = all_prices(file)
+    if region not in table:
+        allowed = f"{', '.join(sorted(table))}, or what cirrus prices --refresh --region {region} adds"
+        raise PipelineError("region", region, allowed)
+    return table[region]
 
 
 def write_prices(region: str, prices: RegionPrices, file: Path) -> None:
@@ -91,7 +89,8 @@ def write_prices(region: str, prices: RegionPrices, file: Path) -> None:
 
 
 def function_price(region: str, architecture: Architecture, prices: RegionPrices) -> Price:
-    """What a function's workers cost there."""
+    """What a function's workers cost there; ``PipelineError`` for another architecture."""
+    checks.one_of("architecture", architecture, get_args(Architecture))
     return Price(
         name=f"AWS Lambda {architecture} in {region}",
         per_gb_second=prices.arm64 if architecture == "arm64" else prices.x86_64,
