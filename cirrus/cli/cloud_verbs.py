@@ -27,6 +27,7 @@ def add(verb: Verb) -> None:
     made.add_argument("--with", dest="packages", action="append", default=[], metavar="PACKAGE", help=what)
     what = "a folder or Python file of your own to import; may be repeated"
     made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
+    deploy_verbs.add(verb)
     _prices(verb)
 
 
@@ -35,4 +36,3 @@ def _prices(verb: Verb) -> None:
     made.add_argument("--region", metavar="NAME", help="only that region")
     made.add_argument("--refresh", action="store_true", help="ask AWS for the region's newest prices, and keep them")
     made.add_argument("--url", metavar="URL", help="the server to ask in place of AWS's price list")
-    deploy_verbs.add(verb)

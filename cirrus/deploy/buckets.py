@@ -14,6 +14,7 @@ from cirrus.deploy.things import Aspect, canonical, pairs, part, unpaired
 PUBLIC = {
     "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True,
 }  # fmt: skip
+PRIVATE, TLS = "no public access", "TLS only"
 RULE = "cirrus-unfinished-uploads"
 VERSIONS = ("Versions", "DeleteMarkers")
 FIRST = "us-east-1"
@@ -39,9 +40,9 @@ class Bucket:
         after = partial(Aspect, born=False)
         return (
             Aspect("tags", dict(plan.tags), self._our_tags, self._write_tags),
-            after("no public access", PUBLIC, self._public, self._write_public),
+            after(PRIVATE, PUBLIC, self._public, self._write_public),
             after("encryption", encryption, self._encryption, partial(self._write_encryption, encryption)),
-            after("TLS only", canonical(_statement(plan)), self._tls, self._write_policy),
+            after(TLS, canonical(_statement(plan)), self._tls, self._write_policy),
             after("end of unfinished uploads", plan.abandoned, self._abandoned, self._write_lifecycle),
         )
 

@@ -29,8 +29,10 @@ class LogGroup:
         )
 
     async def tags(self) -> Mapping[str, str] | None:
-        found = await self._services.find("logs", "list_tags_for_resource", resourceArn=self._plan.arn)
-        return None if found is None else dict(found.get("tags", {}))
+        if self._plan.name not in await self._known():
+            return None
+        found = await self._services.ask("logs", "list_tags_for_resource", resourceArn=self._plan.arn)
+        return dict(found.get("tags", {}))
 
     async def create(self) -> None:
         tags = dict(self._plan.tags)
@@ -48,10 +50,13 @@ class LogGroup:
     async def _write_tags(self) -> None:
         await self._services.ask("logs", "tag_resource", resourceArn=self._plan.arn, tags=dict(self._plan.tags))
 
-    async def _retention(self) -> object:
+    async def _known(self) -> dict[str, int | None]:
+        """The days of the log groups whose names begin like ours."""
         page = await self._services.ask("logs", "describe_log_groups", logGroupNamePrefix=self._plan.name)
-        days = {one["logGroupName"]: one.get("retentionInDays") for one in page["logGroups"]}
-        return days.get(self._plan.name)
+        return {one["logGroupName"]: one.get("retentionInDays") for one in page["logGroups"]}
+
+    async def _retention(self) -> object:
+        return (await self._known()).get(self._plan.name)
 
     async def _write_retention(self) -> None:
         name, days = self._plan.name, self._plan.retention

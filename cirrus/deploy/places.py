@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from cirrus.deploy.deployment import Deployment
+from cirrus.errors import PipelineError
 from cirrus.store.s3_address import S3Address
 
 
@@ -15,6 +17,13 @@ class Place:
     partition: str
     region: str
     account: str
+
+
+def checked_account(digits: str) -> str:
+    """An account as a user has typed it; ``PipelineError``."""
+    if not re.fullmatch(r"[0-9]{12}", digits):
+        raise PipelineError("account", digits, "an account's 12 digits")
+    return digits
 
 
 @dataclass(frozen=True, slots=True)

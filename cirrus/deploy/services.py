@@ -66,9 +66,26 @@ def foreign_code(error: OutsideError) -> str:
     return code_of(cast("Exception", error.__cause__))
 
 
+def foreign_answer(error: OutsideError) -> dict[str, Any]:
+    """What a service has sent along with an error; empty where it sent nothing."""
+    return dict(getattr(error.__cause__, "response", {}))
+
+
 def denied(error: OutsideError) -> bool:
     """Whether a service has said that these credentials may not."""
     return is_denied(cast("Exception", error.__cause__)) or foreign_code(error) == "403"
+
+
+def region_here() -> str | None:
+    """The region of the environment or the profile."""
+    found: str | None = new_session("sts").get_config_variable("region")
+    return found
+
+
+def partition_of(region: str) -> str:
+    """The part of AWS that the region belongs to."""
+    found: str = new_session("sts").get_partition_for_region(region)
+    return found
 
 
 @asynccontextmanager

@@ -1,0 +1,51 @@
+"""``cirrus iam``: print who has to be allowed what."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from cirrus.cli.deploy_verbs import deployment_of
+from cirrus.cli.output import print_json
+from cirrus.cli.reaching import partition_of, reached, region_here
+from cirrus.clock import SystemClock
+from cirrus.deploy.account import Account
+from cirrus.deploy.deployment import Deployment
+from cirrus.deploy.places import Place, checked_account
+from cirrus.deploy.policies import Document, deployer, driver, trust, worker
+
+MEANING = {
+    "worker": "what the function may: the policy of its role",
+    "driver": "what whoever runs pipelines may",
+    "deployer": "what cirrus deploy, destroy and doctor need",
+    "trust": "who takes the function's role",
+}
+
+
+async def iam(arguments: Namespace) -> None:
+    """Print all policies, or one of them."""
+    deployment = deployment_of(arguments, await region_here())
+    found = _documents(deployment, await _place(arguments, deployment))
+    if arguments.who:
+        print(json.dumps(found[arguments.who], indent=None if arguments.json else 2))
+    elif arguments.json:
+        print_json(found)
+    else:
+        print("\n\n".join(f"# {who}: {MEANING[who]}\n{json.dumps(one, indent=2)}" for who, one in found.items()))
+
+
+def _documents(deployment: Deployment, place: Place) -> dict[str, Document]:
+    return {
+        "worker": worker(deployment, place),
+        "driver": driver(deployment, place),
+        "deployer": deployer(deployment, place),
+        "trust": trust(),
+    }
+
+
+async def _place(arguments: Namespace, deployment: Deployment) -> Place:
+    """The place of the account that was named, for which nobody is asked, or that of the credentials."""
+    if arguments.account is not None:
+        return Place(await partition_of(deployment.region), deployment.region, checked_account(arguments.account))
+    async with reached(arguments, deployment) as services:
+        return await Account(services, SystemClock()).place()
