@@ -256,7 +256,7 @@ class Scheduler(Actor[SchedulerMessage]):
             opened.listener.put_nowait(words)
 
     def _ended(self, now: float, gone: Exit) -> None:
-        self._billing.exited(now, gone.worker, gone.cause, gone.seconds)
+        self._billing.exited(now, gone.worker, gone.cause, gone.seconds, alone=gone.alone)
         self._seen.discard(gone.worker)
         self._decide(slots.Exited(now, gone.worker, gone.cause, gone.detail))
 

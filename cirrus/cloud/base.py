@@ -43,12 +43,16 @@ Cause = Literal["finished", "crashed", "killed", "memory", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker ended, where the provider can tell. ``detail`` is a sentence with the evidence."""
+    """How a worker ended, where the provider can tell. ``detail`` is a sentence with the evidence.
+
+    ``alone``: the provider knows that no other delivery of the same worker was running then.
+    """
 
     worker: WorkerId
     cause: Cause
     detail: str
     seconds: float
+    alone: bool = False
 
 
 class Unreached(InvokeError):

@@ -111,8 +111,9 @@ class LocalInvoker:
         last = _last_lines(ended.evidence, worker.assignment.token)
         if last and cause != "finished":
             detail = f"{detail}\n{last}"
-        seconds = self._clock.monotonic() - worker.began
-        self._exits.put_nowait(Exit(worker.assignment.worker, cause, detail, seconds))
+        who, seconds = worker.assignment.worker, self._clock.monotonic() - worker.began
+        alone = all(one.assignment.worker != who for one in self._workers)
+        self._exits.put_nowait(Exit(who, cause, detail, seconds, alone))
 
 
 def _enforce(worker: _Worker, now: float) -> None:

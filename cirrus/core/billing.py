@@ -1,7 +1,7 @@
 """Which ends of workers close which bills, so that a worker that is delivered twice is paid for twice.
 
 An invoker tells of the end of every process it knows, by the worker's name; a second delivery of the same worker bears
-the same name, is sent away at once, and must not end the bill of the one that works.
+the same name, is sent away at once, and must not end the bill of the one that works. Some invokers know which is which.
 """
 
 from __future__ import annotations
@@ -60,9 +60,12 @@ class Billing:
         if self._ends == "untold" and worker.pool in self._memory:
             self._meter.started(at, worker, self._memory[worker.pool], self._timeout[worker.pool])
 
-    def exited(self, at: float, worker: WorkerId, cause: Cause, seconds: float) -> None:
-        """A process of that name, which lived so long, has ended."""
-        if worker in self._here and cause == "finished":  # who works says goodbye before: it was sent away
+    def exited(self, at: float, worker: WorkerId, cause: Cause, seconds: float, *, alone: bool = False) -> None:
+        """A process of that name, which lived so long, has ended; ``alone``: no other of that name was running then.
+
+        Where that is not known: who works says goodbye before its end, unless it was killed, or its line had gone.
+        """
+        if worker in self._here and cause == "finished" and not alone:  # it was sent away
             self._twins.add(worker)
             self._meter.unexpected(worker.pool, self._memory.get(worker.pool, 0), seconds)
             return

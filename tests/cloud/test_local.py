@@ -60,6 +60,14 @@ async def test_a_crash_shows_its_code_and_last_lines_and_hides_the_token(invoker
     assert (end.cause, end.detail) == ("crashed", "exit code 3\nholding [token]")
 
 
+async def test_the_end_of_the_last_delivery_of_a_worker_is_told_as_such(invoker: LocalInvoker) -> None:
+    await invoker.invoke(assignment("linger"))
+    await invoker.invoke(assignment("finish"))
+    first = await next_end(invoker)
+    await invoker.stop(first.worker)
+    assert (first.alone, (await next_end(invoker)).alone) == (False, True)
+
+
 async def test_a_token_that_the_kept_words_cut_in_two_is_not_shown(invoker: LocalInvoker) -> None:
     source = "sys.stderr.write(told['token'] + 'x' * (4096 - 20)); sys.exit(3)"
     await invoker.invoke(assignment(source, token="0123456789" * 6))

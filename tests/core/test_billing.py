@@ -49,6 +49,15 @@ def test_an_end_that_is_heard_of_before_the_goodbye_leaves_no_bill_open() -> Non
     assert meter.cost(800.0).dollars_per_second == 0.0
 
 
+def test_the_last_of_a_worker_ends_its_bill_though_it_could_not_say_goodbye() -> None:
+    meter, bills = billing()
+    bills.seen(ONE)
+    bills.exited(4.0, ONE, "finished", 2.0)
+    bills.exited(10.0, ONE, "finished", 9.5, alone=True)
+    assert meter.cost(800.0).worker_seconds == pytest.approx(12.0)
+    assert meter.cost(800.0).committed_seconds == 0.0
+
+
 def test_a_delivery_that_comes_after_the_end_is_billed_by_itself() -> None:
     meter, bills = billing()
     bills.seen(ONE)

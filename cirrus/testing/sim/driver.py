@@ -14,6 +14,7 @@ from cirrus.actors.control import FROM_DRIVER, TO_DRIVER
 from cirrus.actors.orders import BACKOFF
 from cirrus.actors.orders import PATIENCE as ORDERS_PATIENCE
 from cirrus.actors.records import Past, Records
+from cirrus.cloud.base import Exit
 from cirrus.core import messages, roster, slots
 from cirrus.core.billing import Billing
 from cirrus.core.cost import Cost, Meter, Price
@@ -273,10 +274,11 @@ class SimDriver:
                 self._billing.refused(worker)
             self._act(slots.InvokeFailed(process.monotonic(), worker, kind, str(error)))
 
-    def _told(self, worker: WorkerId, cause: slots.Cause, seconds: float) -> None:
+    def _told(self, gone: Exit) -> None:
         """The provider tells of a worker's end."""
-        self._billing.exited(self.process.monotonic(), worker, cause, seconds)
-        self._act(slots.Exited(self.process.monotonic(), worker, cause, f"after {seconds:.1f} s"))
+        now = self.process.monotonic()
+        self._billing.exited(now, gone.worker, gone.cause, gone.seconds, alone=gone.alone)
+        self._act(slots.Exited(now, gone.worker, gone.cause, gone.detail))
 
     def _fail(self, error: Exception) -> None:
         if not self.over:

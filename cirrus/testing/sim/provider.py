@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cirrus.cloud.base import Exit
 from cirrus.core.ids import WorkerId
 from cirrus.core.slots import Cause
 from cirrus.errors import InvokeError, Throttled
@@ -35,7 +36,7 @@ class Call:
     timeout: float
     addresses: tuple[str, ...]
     body: Callable[[Process, Call], Coroutine[Any, Any, None]]
-    told: Callable[[WorkerId, Cause, float], None]
+    told: Callable[[Exit], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -150,11 +151,15 @@ class Provider:
         one.ended = self._world.now
         self._world.tell(one.process.name, f"ends: {cause}")
         seconds = one.ended - one.began
+        alone = self._local and all(
+            (other.call.driver, other.call.worker) != (one.call.driver, one.call.worker) for other in self.running
+        )
+        gone = Exit(one.call.worker, cause, f"after {seconds:.1f} s", seconds, alone)
         if self._local or self._world.chance.hits(0.5):
-            one.call.driver.after(self._world.chance.between(0.01, 0.5), lambda: self._tell(one, cause, seconds))
+            one.call.driver.after(self._world.chance.between(0.01, 0.5), lambda: self._tell(one, gone))
 
-    def _tell(self, one: Instance, cause: Cause, seconds: float) -> None:
-        one.call.told(one.call.worker, cause, seconds)
+    def _tell(self, one: Instance, gone: Exit) -> None:
+        one.call.told(gone)
         one.told = True
 
     def _strikes(self, probability: float) -> bool:
