@@ -11,6 +11,7 @@ from cirrus.cloud.aws import Aws, aws
 from cirrus.cloud.places import Local, local
 from cirrus.core.cost import Cost, CostPart
 from cirrus.core.views import WorkerView
+from cirrus.emulator.place import Emulated, emulated
 from cirrus.errors import (
     BudgetExceeded,
     CirrusError,
@@ -96,6 +97,7 @@ __all__ = [
     "Cost",
     "CostPart",
     "Diverged",
+    "Emulated",
     "Event",
     "Hash",
     "InputError",
@@ -147,6 +149,7 @@ __all__ = [
     "aws",
     "criteo",
     "csv",
+    "emulated",
     "epochs",
     "every",
     "kill",

@@ -1,4 +1,4 @@
-"""``cirrus demo``: made-up click data with a known optimum, prepared and learnt from by local workers."""
+"""``cirrus demo``: made-up click data with a known optimum, prepared and learnt from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import asyncio
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cirrus import checks
 from cirrus.cli.output import print_json, print_table
+from cirrus.cli.places import chosen, s3_server
 from cirrus.cli.running import follow
 from cirrus.clock import Clock, SystemClock
-from cirrus.cloud.places import local
+from cirrus.cloud.base import Place
+from cirrus.emulator.place import emulated
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Adagrad
 from cirrus.pipeline import Pipeline, Prepare, Train
@@ -49,14 +53,37 @@ async def demo(arguments: Namespace) -> None:
     checks.integer("--seed", arguments.seed, 0, 2**63 - 1)
     clock: Clock = SystemClock()
     began = clock.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cirrus-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cirrus-demo-") as folder, _ground(arguments, Path(folder)) as place:
         path = Path(folder) / "clicks.tsv"
         if not arguments.json:
             print(f"making {arguments.rows:,} rows of click data", file=sys.stderr)
         truth = await asyncio.to_thread(criteo_like, path, arguments.rows, arguments.seed)
         optimum = await asyncio.to_thread(truth.loss_of_truth, lambda numbers: numbers % FOLD == FOLD - 1)
-        result = await follow(demo_pipeline(str(path)), local(arguments.store), quiet=arguments.json)
+        data = await _within_reach(path, place)
+        result = await follow(demo_pipeline(data), place, quiet=arguments.json)
     report(result, optimum, clock.monotonic() - began, as_json=arguments.json)
+
+
+@contextmanager
+def _ground(arguments: Namespace, folder: Path) -> Iterator[Place]:
+    """The place; an emulator has its objects on an S3 server of its own, unless the options name a store."""
+    if arguments.on == "emulator" and arguments.store is None:
+        with s3_server(folder) as (_, url):
+            yield emulated(url, extra=tuple(arguments.sources))
+    else:
+        yield chosen(arguments)
+
+
+async def _within_reach(path: Path, place: Place) -> str:
+    """Where workers find the file: on S3 where objects are."""
+    if not place.url.startswith("s3:"):
+        return str(path)
+    store = place.open()
+    try:
+        await store.put(f"demo/{path.name}", await asyncio.to_thread(path.read_bytes))
+    finally:
+        await store.close()
+    return f"{place.url.partition('?')[0]}/demo/{path.name}"
 
 
 def report(result: Result, optimum: float, seconds: float, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
+import importlib.util
 import os
 import sys
 import traceback
@@ -73,6 +73,14 @@ def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
         ]
         pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
     return pipeline
+
+
+def own_sources(pipeline: Pipeline) -> tuple[str, ...]:
+    """The files and folders from which the models come that are not of cirrus."""
+    modules = {type(stage.model).kernel.partition(":")[0].partition(".")[0] for stage in pipeline.trains}
+    found = [importlib.util.find_spec(one) for one in sorted(modules - {"cirrus"})]
+    origins = [Path(one.origin) for one in found if one is not None and one.origin is not None]
+    return tuple(str(one.parent if one.name == "__init__.py" else one) for one in origins)
 
 
 def _fault(error: Exception, path: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from cirrus.cli import cloud_verbs
+from cirrus.cli import cloud_verbs, places
 from cirrus.cli.output import DONE, FAILED, INTERRUPTED, OUTSIDE, WRONG, complain
 from cirrus.errors import OutsideError, PipelineError, RunError
 
@@ -44,13 +44,15 @@ def parser() -> ArgumentParser:
     made = _verb(verbs, "demo", "make click data with a known optimum, prepare it and train on it")
     made.add_argument("--rows", type=int, default=200_000, help="rows to make (default 200000)")
     made.add_argument("--seed", type=int, default=0, help="which rows to make (default 0)")
+    places.add_options(made)
     ran = _verb(verbs, "run", "run the pipeline of a Python file")
     ran.add_argument("file", metavar="FILE[:NAME]", help="the file, and the pipeline's name in it (pipeline)")
-    ran.add_argument("--on", choices=("local",), default="local", help="where to run it (local)")
+    places.add_options(ran)
     change = "change a setting, such as train.workers=8"
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
     again = _verb(verbs, "resume", "go on with a run whose driver is gone")
     again.add_argument("run", metavar="RUN", help=RUN)
+    places.add_options(again)
     _outside(verbs)
     told = _verb(verbs, "predict", "print the probability of label 1 for each row of a file")
     told.add_argument("model", help="a model that was saved, or a run id")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 
 from cirrus.cli.output import print_json
+from cirrus.cli.places import chosen
 from cirrus.cli.running import follow, print_result, summary
-from cirrus.cloud.places import local
 
 
 async def resume(arguments: Namespace) -> None:
     """Take the run up where its shards and journal stand, and show it to its end."""
-    result = await follow(arguments.run, local(arguments.store), quiet=arguments.json)
+    result = await follow(arguments.run, chosen(arguments), quiet=arguments.json)
     if arguments.json:
         print_json(summary(result))
     else:

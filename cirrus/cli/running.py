@@ -5,16 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from cirrus.cli.files import beside, changed, load_pipeline
+from cirrus.cli.files import beside, changed, load_pipeline, own_sources
 from cirrus.cli.output import print_json, print_table
+from cirrus.cli.places import chosen
 from cirrus.cli.show import choose
-from cirrus.cloud.places import Local, local
+from cirrus.cloud.base import Place
 from cirrus.pipeline import Pipeline
 from cirrus.results import Result
 from cirrus.runs import start
 
 
-async def follow(pipeline: Pipeline | str, place: Local, *, quiet: bool) -> Result:
+async def follow(pipeline: Pipeline | str, place: Place, *, quiet: bool) -> Result:
     """Run a pipeline, or go on with the run of that id, and show it on standard error meanwhile."""
     show = choose(as_json=quiet)
     async with start(pipeline, on=place) as run:
@@ -26,7 +27,8 @@ async def run_file(arguments: Namespace) -> None:
     """Run the pipeline of a file."""
     with beside(arguments.file):
         pipeline = changed(load_pipeline(arguments.file), arguments.set)
-        result = await follow(pipeline, local(arguments.store), quiet=arguments.json)
+        place = chosen(arguments, own_sources(pipeline))
+        result = await follow(pipeline, place, quiet=arguments.json)
     if arguments.json:
         print_json(summary(result))
     else:

