@@ -21,6 +21,9 @@ ROWS = 20_000
 PASSES = 10
 BLOCK, MINIBATCH = 500, 100
 
+TIMEOUT = 120.0
+"""Seconds that a worker may take."""
+
 ROOM = 300
 """More minibatches than there are."""
 
@@ -42,7 +45,7 @@ def clicks(folder: Path, workers: int, shards: int) -> Pipeline:
             Prepare(steps=(Bucket(), Hash(bits=14)), test=every(5, at=4), workers=1, block=BLOCK),
             Train(
                 model=CountedLogistic(room=ROOM, gate=str(gate(folder))), minibatch=MINIBATCH,
-                until=epochs(PASSES), workers=workers, shards=shards, snapshot=1.0,
+                until=epochs(PASSES), workers=workers, shards=shards, snapshot=1.0, timeout=TIMEOUT,
             ),
         ),
     )  # fmt: skip

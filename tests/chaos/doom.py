@@ -1,4 +1,4 @@
-"""Writes that kill: ``python -m tests.chaos.doom worker`` (or ``shard``) is one that dies at a certain write.
+"""Writes that kill: ``python -m tests.chaos.doom`` is a shard, and with ``worker`` a worker, that dies at one.
 
 What it is to die of stands in its environment. Writes are known by who makes them and by their key, not by their
 place in the row of all, which is another each time.
@@ -6,16 +6,15 @@ place in the row of all, which is another each time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn
 
 from cirrus.actors import host, shard_process, worker, worker_process
 from cirrus.store.base import ObjectStore
@@ -25,14 +24,11 @@ from cirrus.testing.stores import MeddledStore, Request
 from tests.chaos.marks import MARK, marked
 
 DOOM = "CIRRUS_TEST_DOOM"
-WORKER = (sys.executable, "-m", "tests.chaos.doom", "worker")
-SHARD = (sys.executable, "-m", "tests.chaos.doom", "shard")
+SHARD = (sys.executable, "-m", "tests.chaos.doom")
+WORKER = (*SHARD, "worker")
 OPENED = "open_store"
 NAMING = ("replace", "link")
 """The calls of the operating system by which the files of a store get their names."""
-
-BEAT = 0.01
-"""Seconds between two signs of life of a worker."""
 
 By = Literal["driver", "worker", "shard"]
 When = Literal["before", "half", "named", "after"]
@@ -99,21 +95,21 @@ class Doom:
         with (Path(self.folder) / "writes").open("a") as file:
             file.write(json.dumps(asdict(write)) + "\n")
 
-    def strike(self) -> None:
-        """Die, unless somebody has before."""
+    def claim(self) -> bool:
+        """Whether it is this process that is to die: once nobody else has."""
         try:
             self._hit.touch(exist_ok=False)
         except FileExistsError:
-            return
-        others = [] if self.alone else [pid for pid in marked(os.environ[MARK]) if pid != os.getpid()]
-        for pid in others:
-            os.kill(pid, 9)
-        kill()
+            return False
+        return True
 
-    def worked(self) -> float:
-        """Seconds for which workers were alive, altogether and at least."""
-        lives = (Path(self.folder) / "lives").glob("*")
-        return sum(one.stat().st_mtime - float(one.read_text()) for one in lives)
+    def strike(self) -> NoReturn:
+        """Die, and with it all that is to."""
+        while not self.alone and (others := set(marked(os.environ[MARK])) - {os.getpid()}):
+            for pid in others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        kill()
 
 
 class Doomed:
@@ -136,7 +132,7 @@ class Doomed:
             return
         write = self._named(request)
         self._doom.note(write)
-        if write == self._doom.write:
+        if write == self._doom.write and self._doom.claim():
             self._fatal = request
             if self._doom.when == "before":
                 self._doom.strike()
@@ -166,25 +162,12 @@ class Doomed:
         return named
 
 
-def live(folder: Path) -> None:
-    """Leave a sign of life until the end: when this process began, and when it was last alive."""
-    folder.mkdir(exist_ok=True)
-    sign = folder / str(os.getpid())
-    sign.write_text(repr(time.time()))
-    while True:
-        os.utime(sign)
-        time.sleep(BEAT)
-
-
 def main() -> None:
     """Be a worker, or a shard."""
-    doom = Doom.from_json(os.environ[DOOM])
-    (by,) = [one for one in get_args(By) if one == sys.argv[1]]
-    doomed = Doomed(doom, by)
+    doomed = Doomed(Doom.from_json(os.environ[DOOM]), "worker" if sys.argv[1:] else "shard")
     for module in (worker, shard_process):
         setattr(module, OPENED, lambda url: doomed.store(open_store(url)))
-    if by == "worker":
-        threading.Thread(target=partial(live, Path(doom.folder) / "lives"), daemon=True).start()
+    if sys.argv[1:]:
         worker_process.main()
     else:
         shard_process.main(host.open_parts)

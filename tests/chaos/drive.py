@@ -91,17 +91,18 @@ async def drive(task: Task) -> dict[str, float]:
             if task.kill and type(event).__name__ == "StageProgress":
                 await run.kill(reason="enough")
         result = await run.result()
+        figures = {"worker_seconds": result.cost.worker_seconds}
         if task.what == "oracle":
             task.oracle.check(result)
-            return {"worker_seconds": result.cost.worker_seconds}
+            return figures
         await check(place.open(), result)
-        return {name: figure for name, figure in result.metrics["train"].items() if math.isfinite(figure)}
+        return figures | {name: one for name, one in result.metrics["train"].items() if math.isfinite(one)}
 
 
 def doomed(place: Troubled, doom: Doom) -> Troubled:
     """The place where this process and all that it starts may die of a write, and none is made by time alone."""
     os.environ[DOOM] = doom.to_json()
-    driving.SHARD = (*SHARD,)
+    driving.SHARD = SHARD
     tenure.RENEW = 1e6
     return replace(place, command=WORKER, meddle=Doomed(doom, "driver").store)
 

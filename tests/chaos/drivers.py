@@ -30,7 +30,7 @@ class DriverProcess:
     def __init__(self, process: Process, mark: str) -> None:
         self.process = process
         self.said: list[dict[str, Any]] = []
-        self._mark = mark
+        self.mark = mark
 
     @property
     def run_id(self) -> str:
@@ -67,7 +67,7 @@ class DriverProcess:
 
     def left(self) -> list[int]:
         """What is alive of the driver and of all that it started."""
-        return marked(self._mark)
+        return marked(self.mark)
 
     async def gone(self, seconds: float) -> None:
         """Wait until nothing of it is left."""

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from cirrus.runs import run
-from tests.chaos.clicks import check, clicks, gate
+from tests.chaos.census import census
+from tests.chaos.clicks import TIMEOUT, check, clicks, gate
 from tests.chaos.drive import Task
 from tests.chaos.drivers import DriverProcess, driver
-from tests.chaos.ground import store_in
+from tests.chaos.ground import WORKER, store_in
 from tests.chaos.reaper import Reaper, Victim
 
 WORKERS, SHARDS = 6, 3
 DEATHS: list[Victim] = [("worker", slot) for slot in range(WORKERS)] * 5
 DEATHS += [("shard", shard) for shard in range(SHARDS)] * 2
+
+UNKNOWN = WORKERS + 1
+"""Workers whose end nobody tells of: those that learn and the one that evaluates, when the driver dies."""
 
 
 async def all_die(reaper: Reaper, driver: DriverProcess, victims: list[Victim], chance: np.random.Generator) -> None:
@@ -38,17 +42,25 @@ async def test_each_worker_dies_five_times_each_shard_twice_and_the_driver_once(
     half = len(deaths) // 2
     task = Task(str(tmp_path), what="clicks", workers=WORKERS, shards=SHARDS, restarts=1000)
     async with driver(task) as first:
-        await all_die(reaper, first, deaths[:half], chance)
-        first.send(signal.SIGKILL)
-        await first.process.wait()
+        with census(first.mark, WORKER) as before:
+            await all_die(reaper, first, deaths[:half], chance)
+            first.send(signal.SIGKILL)
+            await first.process.wait()
+            await first.gone(30)
     reaper.living.clear()
     async with driver(replace(task, run=first.run_id)) as second:
-        await all_die(reaper, second, deaths[half:], chance)
-        gate(tmp_path).touch()
-        assert await second.end() == 0
-        assert second.ended == "done", second.said[-1]  # by then it has seen that each minibatch counted ten times
-        await second.gone(10)
+        with census(second.mark, WORKER) as after:
+            await all_die(reaper, second, deaths[half:], chance)
+            gate(tmp_path).touch()
+            assert await second.end() == 0
+            assert second.ended == "done", second.said[-1]  # by then it has seen that each minibatch counted ten times
+            await second.gone(10)
     assert sorted(reaper.killed) == sorted(DEATHS)
+    assert len(before) + len(after) > len(DEATHS) - 2 * SHARDS
+    lived = before.seconds + after.seconds
+    reported = float(second.said[-1]["worker_seconds"])
+    print(f"{reported:.3f} worker-seconds reported; {len(before) + len(after)} processes lived for {lived:.3f} s")
+    assert lived <= reported <= lived + UNKNOWN * TIMEOUT
     disturbed = float(second.said[-1]["log_loss"])
     place = store_in(tmp_path / "undisturbed")
     result = await run(clicks(tmp_path, WORKERS, SHARDS), on=place)

@@ -14,7 +14,9 @@ import numpy as np
 from cirrus.store.base import ObjectStore
 from cirrus.store.checkpoints import decode_snapshot
 from cirrus.store.datasets import load
+from cirrus.store.holding import seen
 from cirrus.store.opening import open_store
+from tests.chaos.census import census
 from tests.chaos.doom import Doom
 from tests.chaos.drive import Task
 from tests.chaos.drivers import driver
@@ -29,8 +31,13 @@ def rows() -> str:
 
 @dataclass(slots=True)
 class Story:
-    """What was seen of a run: what each driver said, and the journal as the first has left it."""
+    """What was seen of a run: what each driver said, how long workers lived, and what the first driver has left.
 
+    ``held``: how many drivers have had the run. ``before``: the journal as the first has left it.
+    """
+
+    held: int = 1
+    lived: float = 0.0
     said: list[list[dict[str, Any]]] = field(default_factory=list)
     before: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -46,21 +53,22 @@ async def tried(task: Task, doom: Doom) -> Story:
     store = open_store(task.store)
     try:
         async with driver(replace(task, doom=doom.to_json())) as first:
-            code = await first.end()
-            story.said.append(first.said)
-            assert doom.hit == (doom.write is not None), "the write that was to kill was made"
-            driver_died = doom.hit and (doom.write is None or doom.write.by == "driver" or not doom.alone)
-            assert code == (-signal.SIGKILL if driver_died else 0), first.said
-            runs = {info.key.split("/")[1] async for info in store.list("runs/")}
-            if driver_died and runs:
-                await resumed(task, doom, story, (store, min(runs)))
+            with census(first.mark, "worker") as workers:
+                code = await first.end()
+                story.said.append(first.said)
+                assert doom.hit == (doom.write is not None), f"the write was not made: {first.said[-1]}"
+                driver_died = doom.hit and (doom.write is None or doom.write.by == "driver" or not doom.alone)
+                assert code == (-signal.SIGKILL if driver_died else 0), first.said
+                runs = {info.key.split("/")[1] async for info in store.list("runs/")}
+                if driver_died and runs:
+                    await resumed(task, doom, story, (store, min(runs)))
+                await first.gone(20)
+            story.lived += workers.seconds
             if runs:
                 await check(store, min(runs), story)
-                assert story.said[-1][-1]["worker_seconds"] >= doom.worked(), "I7"
             else:
                 assert doom.write is not None
                 assert doom.write.key == "run.json", "nothing of the run was there yet"
-            await first.gone(20)
     finally:
         await store.close()
     return story
@@ -70,24 +78,28 @@ async def resumed(task: Task, doom: Doom, story: Story, left: tuple[ObjectStore,
     """Go on in a new process, at once: what the first one has left may still be at work."""
     store, run_id = left
     story.before = await journal(store, run_id)
+    story.held += await seen(store, run_id) is not None
     calm = replace(doom, write=None)
     async with driver(replace(task, run=run_id, doom=calm.to_json())) as second:
-        assert await second.end() == 0, second.said
-        story.said.append(second.said)
-        await second.gone(20)
+        with census(second.mark, "worker") as workers:
+            assert await second.end() == 0, second.said
+            story.said.append(second.said)
+            await second.gone(20)
+        story.lived += workers.seconds
 
 
 async def check(store: ObjectStore, run_id: str, story: Story) -> None:
     """What must hold at the end, whatever has happened; the driver itself has looked at the counts (I3 and I4)."""
     decided(await journal(store, run_id), story)
     last = json.loads(await store.get(f"runs/{run_id}/holder.json"))
-    assert (last["epoch"], last["state"]) == (len(story.said), "free")
+    assert (last["epoch"], last["state"]) == (story.held, "free")
     assert json.loads(await store.get(f"runs/{run_id}/result.json"))["outcome"] == "done"
     await prepared(store, run_id)
     await fenced(store, run_id)
     for said in story.said:
         shown(said)
     assert story.said[-1][-1]["ended"] == "done", story.said[-1][-1]
+    assert story.said[-1][-1]["worker_seconds"] >= story.lived > 0, "I7"
 
 
 def decided(entries: list[Mapping[str, Any]], story: Story) -> None:
@@ -106,6 +118,7 @@ async def prepared(store: ObjectStore, run_id: str) -> None:
     for block in dataset.train:
         read = block.open(await store.get(block.key), dataset.features)
         assert np.array_equal(np.diff(read.indptr), np.ones(len(read)))
+        assert read.values is not None
         found.update(zip(read.labels.tolist(), read.values.tolist(), strict=True))
     assert found == Counter((float(number % 2), float(number + 1)) for number in range(ROWS)), "I2"
 
@@ -134,5 +147,3 @@ async def journal(store: ObjectStore, run_id: str) -> list[Mapping[str, Any]]:
     """All decisions, with who has made them."""
     keys = [info.key async for info in store.list(f"runs/{run_id}/journal/")]
     return [json.loads(await store.get(key)) for key in keys]
-
-
