@@ -101,7 +101,7 @@ class S3Store:
 
     async def _write(self, key: str, data: bytes | memoryview, expected: Expected) -> str:
         objects = await self._ready(key)
-        return await objects.write(Write(key, data, expected))
+        return await objects.write(Write(key, data if isinstance(data, bytes) else data.cast("B"), expected))
 
     async def _ready(self, key: str, check: Callable[[str], str] = checked) -> S3Objects:
         """The client, made by whoever comes first; others wait for it."""

@@ -76,9 +76,11 @@ class S3Client(Requests):
         """Close all connections; requests under way fail."""
         await self._stack.aclose()
 
-    async def _call(self, operation: str, key: str, parameters: dict[str, object]) -> dict[str, Any]:
+    async def _call(self, operation: str, key: str, parameters: dict[str, Any]) -> dict[str, Any]:
         if operation != "ListObjectsV2":
             parameters = {"Key": self._address.key(key), **parameters}
+        if "Body" in parameters:  # the SDK takes no views
+            parameters = {**parameters, "Body": bytes(parameters["Body"])}
         if self._address.owner:
             parameters = {"ExpectedBucketOwner": self._address.owner, **parameters}
         method = getattr(self._client, METHODS[operation])

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree.ElementTree import Element, ParseError
 
 import aiohttp
@@ -19,6 +19,7 @@ from yarl import URL
 from cirrus.errors import StoreError
 from cirrus.store.patience import Patience
 from cirrus.store.s3_address import S3Address, is_loopback
+from cirrus.store.s3_body import Body
 from cirrus.store.s3_requests import Fault, Request, Requests, answered
 from cirrus.store.s3_writing import NONCE
 from cirrus.store.s3_xml import completion, parsed, text
@@ -43,7 +44,10 @@ HEADERS = {"Range": "range", "IfMatch": "if-match", "IfNoneMatch": "if-none-matc
 QUERY = {
     "Prefix": "prefix", "ContinuationToken": "continuation-token", "UploadId": "uploadId", "PartNumber": "partNumber",
 }  # fmt: skip
-ALWAYS = {"ListObjectsV2": {"list-type": "2"}, "CreateMultipartUpload": {"uploads": ""}}
+ALWAYS = {
+    "ListObjectsV2": {"list-type": "2", "encoding-type": "url"},  # XML has no way to write every character of a key
+    "CreateMultipartUpload": {"uploads": ""},
+}
 
 
 class Answered(Exception):
@@ -69,7 +73,7 @@ class S3Client(Requests):
         super().__init__(address, patience)
         self._session = session
         self._region = address.region or "us-east-1"
-        self._base, self._root = _base(address, self._region)
+        self._base, self._root = base(address, self._region)
         plain = self._base.startswith("http://")
         self._hashed = plain and not is_loopback(self._base)  # else TLS, or nobody, stands in between
 
@@ -85,32 +89,31 @@ class S3Client(Requests):
         await self._session.close()
 
     async def _call(self, operation: str, key: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        parts = parameters.pop("MultipartUpload", None)
-        body: bytes = parameters.get("Body", b"") if parts is None else completion(parts["Parts"])
+        parts = parameters.get("MultipartUpload")
+        body: bytes | memoryview = parameters.get("Body", b"") if parts is None else completion(parts["Parts"])
         path = self._root
         if operation != "ListObjectsV2":
             path += "/" + quote(self._address.key(key), safe="/-_.~")
         query = _query({**ALWAYS.get(operation, {}), **_named(parameters, QUERY)})
         headers = dict(_headers(parameters, body, self._address.owner))
-        signed = self._signed(Signed(METHODS[operation], path or "/", query, headers, self._payload(body)))
+        signed = self._signed(Signed(METHODS[operation], path or "/", query, headers, self._payload(body)), key)
         url = URL(f"{self._base}{path or '/'}" + (f"?{query}" if query else ""), encoded=True)
-        request = self._session.request(
-            METHODS[operation], url, data=body or None, headers=signed, allow_redirects=False
-        )  # fmt: skip
+        sent = Body(body) if body else None
+        request = self._session.request(METHODS[operation], url, data=sent, headers=signed, allow_redirects=False)
         async with request as response:
             data = await response.read()
             if response.status >= 300:
                 raise _error(response.status, data)
             return _answer(operation, response.headers, data)
 
-    def _payload(self, body: bytes) -> str:
+    def _payload(self, body: bytes | memoryview) -> str:
         if not body:
             return EMPTY
         return sha256(body) if self._hashed else UNSIGNED
 
-    def _signed(self, request: Signed) -> dict[str, str]:
+    def _signed(self, request: Signed, key: str) -> dict[str, str]:
         """The headers with all that makes the request ours."""
-        credentials = _credentials(os.environ)
+        credentials = _credentials(os.environ, key)
         stamp = datetime.fromtimestamp(self._patience.clock.wall(), UTC).strftime(STAMP)
         headers = {
             **request.headers,
@@ -133,7 +136,7 @@ class S3Client(Requests):
         return Fault("again", problem)
 
 
-def _base(address: S3Address, region: str) -> tuple[str, str]:
+def base(address: S3Address, region: str) -> tuple[str, str]:
     """The server's URL, and the path at which the bucket begins: at its root where it has a host of its own."""
     if address.endpoint is not None:
         return address.endpoint.rstrip("/"), f"/{address.bucket}"
@@ -143,12 +146,12 @@ def _base(address: S3Address, region: str) -> tuple[str, str]:
     return f"https://{address.bucket}.s3.{region}.{domain}", ""
 
 
-def _credentials(environment: Mapping[str, str]) -> Credentials:
-    try:
-        key, secret = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-    except KeyError as missing:
-        raise StoreError("credentials", f"the environment has no {missing.args[0]}") from None
-    return Credentials(key, secret, environment.get("AWS_SESSION_TOKEN"))
+def _credentials(environment: Mapping[str, str], key: str) -> Credentials:
+    missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environment.get(name)]
+    if missing:
+        raise StoreError(key, f"no AWS credentials: the environment has no {' and no '.join(missing)}")
+    keys = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+    return Credentials(*keys, environment.get("AWS_SESSION_TOKEN") or None)
 
 
 def _query(values: Mapping[str, object]) -> str:
@@ -159,7 +162,7 @@ def _named(parameters: Mapping[str, object], names: Mapping[str, str]) -> dict[s
     return {theirs: parameters[ours] for ours, theirs in names.items() if ours in parameters}
 
 
-def _headers(parameters: Mapping[str, Any], body: bytes, owner: str | None) -> Iterator[tuple[str, str]]:
+def _headers(parameters: Mapping[str, Any], body: bytes | memoryview, owner: str | None) -> Iterator[tuple[str, str]]:
     for name, value in _named(parameters, HEADERS).items():
         yield name, str(value)
     for name, value in parameters.get("Metadata", {}).items():
@@ -204,13 +207,12 @@ def _completed(found: Element) -> dict[str, Any]:
 
 
 def _page(found: Element) -> dict[str, Any]:
+    read = unquote_plus if text(found, "EncodingType") == "url" else str  # not every server does as it is asked
     return {
         "Contents": [
-            {"Key": text(one, "Key"), "Size": int(text(one, "Size")), "ETag": text(one, "ETag")}
+            {"Key": read(text(one, "Key")), "Size": int(text(one, "Size")), "ETag": text(one, "ETag")}
             for one in found.iterfind("Contents")
         ],
         "IsTruncated": text(found, "IsTruncated") == "true",
         "NextContinuationToken": text(found, "NextContinuationToken"),
     }
-
-

@@ -85,7 +85,7 @@ class S3Objects:
     async def _at_once(self, write: Write) -> str:
         answer = await self._client.send(
             Request("PutObject", write.key, len(write.data)),
-            Body=bytes(write.data), Metadata=write.metadata, **write.condition,
+            Body=write.data, Metadata=write.metadata, **write.condition,
         )  # fmt: skip
         return _etag(answer)
 
@@ -105,14 +105,14 @@ class S3Objects:
         return _etag(answer)
 
     async def _parts(self, write: Write, upload: str) -> list[dict[str, Any]]:
-        view = memoryview(write.data).cast("B")
+        view = memoryview(write.data)
         size = max(PART, -(-len(view) // MOST_PARTS))
         starts = iter(range(0, len(view), size))
         sent: dict[int, dict[str, Any]] = {}
 
         async def lane(starts: Iterator[int]) -> None:
             for start in starts:
-                number, part = start // size + 1, bytes(view[start : start + size])
+                number, part = start // size + 1, view[start : start + size]
                 request = Request("UploadPart", write.key, len(part))
                 answer = await self._client.send(request, UploadId=upload, PartNumber=number, Body=part)
                 sums = {name: value for name, value in answer.items() if name.startswith("ChecksumCRC")}

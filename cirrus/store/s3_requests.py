@@ -66,6 +66,7 @@ class Requests(ABC):
         self._address = address
         self._patience = patience
         self._answered = False
+        self._caught: tuple[type[Exception], ...] = (*self.foreign, Unsettled)
 
     @abstractmethod
     async def close(self) -> None:
@@ -98,7 +99,7 @@ class Requests(ABC):
         while True:
             try:
                 found = await once()
-            except (*self.foreign, Unsettled) as error:
+            except self._caught as error:
                 fault = self._fault(error, request)
                 if fault.kind != "again":
                     raise _ours(fault, request.key) from error

@@ -24,10 +24,11 @@ from cirrus.testing.data import criteo_like
 from cirrus.testing.seaweed import Seaweed, seaweed
 
 BUCKET = "cirrus-tests"
+pytestmark = pytest.mark.usefixtures("client")
 
 
 @pytest.fixture
-async def store(server: Seaweed) -> AsyncIterator[S3Store]:
+async def store(server: Seaweed, client: str) -> AsyncIterator[S3Store]:
     """A place of its own in the bucket, which the first write makes."""
     made = S3Store(BUCKET, f"test-{secrets.token_hex(8)}")
     yield made
@@ -35,9 +36,13 @@ async def store(server: Seaweed) -> AsyncIterator[S3Store]:
 
 
 class TestS3(StoreContract):
-    """Everything that a store must do; this server takes a backslash in a key for a slash."""
+    """Everything that a store must do.
+
+    This server takes a backslash in a key for a slash, and makes many who write one object at once wait for seconds.
+    """
 
     good_keys: ClassVar[tuple[str, ...]] = tuple(key for key in GOOD_KEYS if "\\" not in key)
+    racers: ClassVar[int] = 5
 
 
 async def test_another_process_opens_the_same_store_by_its_url(store: S3Store) -> None:
@@ -90,6 +95,7 @@ async def test_input_that_is_not_there_is_told(store: S3Store, path: str) -> Non
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("client", ["sdk"], indirect=True)
 async def test_what_was_acknowledged_outlives_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acknowledged: dict[str, bytes] = {}
 
@@ -130,6 +136,7 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("client", ["sdk"], indirect=True)
 async def test_a_whole_run_keeps_its_objects_there(store: S3Store, tmp_path: Path) -> None:
     """Its input is read from there, too."""
     criteo_like(tmp_path / "rows.tsv", 6000, seed=3)

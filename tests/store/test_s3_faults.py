@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from aiobotocore.session import AioSession
 
 from cirrus.errors import Conflict, NotFound, StoreError
 from cirrus.store import s3_objects
@@ -15,6 +17,8 @@ from cirrus.store.patience import Patience
 from cirrus.store.s3 import S3Store
 from cirrus.testing.seaweed import Seaweed
 from tests.store.troubled_s3 import Cut, Drop, Refuse, Short, Swallow, Trouble, TroubledS3, troubled
+
+pytestmark = pytest.mark.usefixtures("client")
 
 BUCKET = "faults"
 PART = 5 << 20
@@ -32,16 +36,17 @@ TIMES = 2
 
 
 class Hurry:
-    """A clock on which waiting takes no time, but is counted."""
+    """A clock on which waiting takes no time, but is counted; ``slow`` is by how many seconds its time is wrong."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.slow = 0.0
 
     def monotonic(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return self.now
+        return time.time() - self.slow
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -66,7 +71,7 @@ def clock() -> Hurry:
 
 
 @pytest.fixture
-async def store(between: TroubledS3, clock: Hurry) -> AsyncIterator[S3Store]:
+async def store(between: TroubledS3, clock: Hurry, client: str) -> AsyncIterator[S3Store]:
     prefix = f"test-{secrets.token_hex(8)}"
     patience = Patience(clock=clock, chance=lambda: 0.0)
     store = S3Store(BUCKET, prefix, endpoint_url=between.endpoint, patience=patience)
@@ -170,9 +175,8 @@ UPLOADS: list[tuple[str, str, Trouble]] = [
 
 
 async def _uploads(store: S3Store) -> list[str]:
-    assert store._objects is not None
-    client = store._objects._client._client
-    answer = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=store._address.prefix)
+    async with AioSession().create_client("s3", endpoint_url=store._address.endpoint) as client:
+        answer = await client.list_multipart_uploads(Bucket=BUCKET, Prefix=store._address.prefix)
     return [one["Key"] for one in answer.get("Uploads", [])]
 
 
@@ -272,6 +276,7 @@ async def test_the_buckets_owner_is_asked_for(between: TroubledS3) -> None:
     between.always = Refuse(403, "AccessDenied")
     with pytest.raises(StoreError, match="does not belong to account 123456789012"):
         await store.put("a", b"x")
+    assert between.headers["x-amz-expected-bucket-owner"] == "123456789012"
     await store.close()
 
 

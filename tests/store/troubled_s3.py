@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,19 +51,21 @@ Trouble = Refuse | Swallow | Drop | Cut | Short
 class TroubledS3:
     """``plan`` has the troubles to come, each with the method and a part of the target of the request that it meets.
 
-    ``always`` meets every request. ``seen`` has methods and targets of all requests.
+    ``always`` meets every request. ``seen`` has methods and targets of all requests, ``headers`` those of the last one.
     """
 
     def __init__(self, target: str, session: ClientSession) -> None:
         self.plan: deque[tuple[str, str, Trouble]] = deque()
         self.always: Trouble | None = None
         self.seen: list[tuple[str, str]] = []
+        self.headers: Mapping[str, str] = {}
         self.endpoint = ""
         self._target = target
         self._session = session
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.method, request.raw_path))
+        self.headers = request.headers
         trouble = self._next(request)
         body = await request.read()
         match trouble:
