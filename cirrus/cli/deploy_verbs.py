@@ -116,12 +116,12 @@ def _option(made: ArgumentParser, name: str, metavar: str, what: str) -> None:
 
 
 def deployment_of(arguments: Namespace, region: str | None) -> Deployment:
-    """The deployment that the words describe; ``region`` is that of the environment; ``PipelineError``."""
+    """The deployment that the words describe, in that region; ``PipelineError``."""
     known = {one.name for one in fields(Deployment)}
     given = {name: value for name, value in vars(arguments).items() if name in known and value is not None}
-    given["region"] = arguments.region or region
-    if given["region"] is None:
+    if region is None:
         raise PipelineError("region", None, "--region, AWS_REGION, or a profile that has one")
+    given["region"] = region
     given["data"] = tuple(given.get("data", ()))
     given["tags"] = dict(_pair("--tag", one) for one in given.get("tags", ()))
     return Deployment(**given)

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cirrus.bundle.building import MOST_ZIP, Wish, build
-from cirrus.cli.deploy_verbs import deployment_of
 from cirrus.cli.output import print_json
-from cirrus.cli.reaching import reached, region_here
+from cirrus.cli.reaching import described, reached
 from cirrus.clock import SystemClock
 from cirrus.deploy.account import Account
 from cirrus.deploy.apply import Change
@@ -34,7 +33,7 @@ class Code:
 
 async def deploy(arguments: Namespace) -> None:
     """Make what is missing, set what differs, upload the code where it is another; or print a template."""
-    deployment = deployment_of(arguments, await region_here())
+    deployment = await described(arguments)
     if arguments.template:
         await _print_template(arguments, deployment)
         return
@@ -47,7 +46,7 @@ async def deploy(arguments: Namespace) -> None:
 
 async def destroy(arguments: Namespace) -> None:
     """Remove what was deployed, and only that."""
-    deployment = deployment_of(arguments, await region_here())
+    deployment = await described(arguments)
     async with reached(arguments, deployment) as services:
         account = Account(services, SystemClock())
         changes = account.destroy(deployment, data=arguments.emptied, dry=arguments.dry_run)

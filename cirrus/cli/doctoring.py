@@ -6,9 +6,8 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from cirrus import checks
-from cirrus.cli.deploy_verbs import deployment_of
 from cirrus.cli.output import print_json
-from cirrus.cli.reaching import reached, region_here
+from cirrus.cli.reaching import described, reached
 from cirrus.clock import SystemClock
 from cirrus.deploy.doctor import Doctor, Finding
 from cirrus.errors import OutsideError
@@ -19,7 +18,7 @@ SIGNS = {"fine": "ok", "wrong": "MISSING", "unknown": "?"}
 async def doctor(arguments: Namespace) -> None:
     """Look at everything; ``OutsideError`` where something is missing."""
     checks.integer("doctor.workers", arguments.workers, 1, 1_000_000)
-    deployment = deployment_of(arguments, await region_here())
+    deployment = await described(arguments)
     found: list[Finding] = []
     async with reached(arguments, deployment) as services:
         async for finding in Doctor(services, deployment, arguments.workers, SystemClock()).findings(arguments.shards):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from cirrus.cli.deploy_verbs import deployment_of
 from cirrus.cli.output import print_json
-from cirrus.cli.reaching import partition_of, reached, region_here
+from cirrus.cli.reaching import described, partition_of, reached
 from cirrus.clock import SystemClock
 from cirrus.deploy.account import Account
 from cirrus.deploy.deployment import Deployment
@@ -24,7 +23,7 @@ MEANING = {
 
 async def iam(arguments: Namespace) -> None:
     """Print all policies, or one of them."""
-    deployment = deployment_of(arguments, await region_here())
+    deployment = await described(arguments)
     found = _documents(deployment, await _place(arguments, deployment))
     if arguments.who:
         print(json.dumps(found[arguments.who], indent=None if arguments.json else 2))

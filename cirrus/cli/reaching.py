@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cirrus.cli.deploy_verbs import endpoints_of
+from cirrus.cli.deploy_verbs import deployment_of, endpoints_of
 from cirrus.deploy.deployment import Deployment
 from cirrus.store.aside import aside
 
@@ -19,11 +19,12 @@ _SERVICES = "cirrus.deploy.services"
 """The module that loads the SDK, by name: half a second that nobody pays who does not need it."""
 
 
-async def region_here() -> str | None:
-    """The region of the environment or the profile."""
+async def described(arguments: Namespace) -> Deployment:
+    """The deployment that the words describe, in the region of the environment or the profile where none is named."""
+    if arguments.region:
+        return deployment_of(arguments, arguments.region)
     module = await _loaded()
-    region: str | None = await aside(module.region_here)
-    return region
+    return deployment_of(arguments, await aside(module.region_here))
 
 
 async def partition_of(region: str) -> str:
