@@ -75,12 +75,15 @@ class _Ground:
 class Driver:
     """One run from its first look at the input to its last process's end.
 
-    ``run_id`` names a run of the store that is to go on; without it a new run begins, and ``pipeline`` is its own.
+    ``pipeline`` is a new run's, or the id of a run of the store that is to go on, within ``budget`` if that is given.
     """
 
-    def __init__(self, pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus) -> None:
+    def __init__(
+        self, pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus, budget: Budget | None = None
+    ) -> None:
         self.bus = bus
         self._given = pipeline
+        self._budget = budget
         self._place = place
         self._clock = clock
         self.began = clock.monotonic()
@@ -254,11 +257,12 @@ class Driver:
         if past.killed:
             raise Killed(f"run {run_id!r}", past.killed)
         await OrderBox(store, run_id, past.orders).look(self._obey)  # what was ordered while nobody drove
+        budget = await records.budgeted(past.budget or pipeline.budget, self._budget)
         work = None
         if not past.manifest:
             work = await self._inspect(pipeline, records.epoch)
             same_input(work, before)
-        return Task(pipeline, records, past, work)
+        return Task(replace(pipeline, budget=budget), records, past, work)
 
     async def _hold(self, store: ObjectStore, holding: Awaitable[Records]) -> Records:
         records = await self._tenure.begin(holding)
@@ -341,7 +345,8 @@ class Driver:
         while True:
             await self._clock.sleep(LOOK)
             spent, minutes = self.cost.dollars, self._at / 60.0
-            if budget.dollars is not None and (spent > budget.dollars or self._is_stuck):
+            is_stuck = self._parts is not None and self._parts.scheduler.is_stuck
+            if budget.dollars is not None and (spent > budget.dollars or is_stuck):
                 raise BudgetExceeded("dollars", spent, budget.dollars)
             if budget.minutes is not None and minutes > budget.minutes:
                 raise BudgetExceeded("minutes", minutes, budget.minutes)
@@ -350,11 +355,6 @@ class Driver:
         """Dollars of the budget that earlier drivers have left."""
         dollars = task.pipeline.budget.dollars
         return None if dollars is None else dollars - task.records.spent.dollars
-
-    @property
-    def _is_stuck(self) -> bool:
-        """Whether nobody works, and nobody can be paid who would."""
-        return self._parts is not None and self._parts.scheduler.too_dear and self.cost.committed_dollars == 0.0
 
     def _driver_token(self, key: bytes, epoch: int) -> str:
         claims = Claims(

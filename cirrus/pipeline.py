@@ -99,7 +99,11 @@ Stage = Prepare | Train
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most that a run may cost; reaching it stops the run with ``BudgetExceeded``. ``None``: no limit."""
+    """The most that a run may cost; reaching it stops the run with ``BudgetExceeded``. ``None``: no limit.
+
+    ``dollars`` are those of all its drivers, and no worker is asked for who may bring them above that. ``minutes`` are
+    counted from the start of each driver.
+    """
 
     dollars: float | None = None
     minutes: float | None = None
@@ -109,6 +113,13 @@ class Budget:
             checks.within("budget.dollars", self.dollars, 0.0, 1e9)
         if self.minutes is not None:
             checks.positive("budget.minutes", self.minutes)
+
+    def over(self, before: Budget) -> Budget:
+        """The limits of this budget, and those of the one before where it sets none."""
+        return Budget(
+            dollars=before.dollars if self.dollars is None else self.dollars,
+            minutes=before.minutes if self.minutes is None else self.minutes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cirrus import checks, events
@@ -20,7 +21,7 @@ from cirrus.cloud.places import local
 from cirrus.core.cost import Cost
 from cirrus.core.views import WorkerView
 from cirrus.errors import Killed
-from cirrus.pipeline import Pipeline
+from cirrus.pipeline import Budget, Pipeline
 
 if TYPE_CHECKING:
     from cirrus.driver import Driver
@@ -120,21 +121,25 @@ class Run:
             self._outcome.cancel()
 
 
-def _driver(pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus) -> Driver:
+def _driver(pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus, budget: Budget | None) -> Driver:
     """A driver for the run; ``PipelineError`` where workers could not import a stage's model."""
     from cirrus.actors.inspection import check_models  # noqa: PLC0415  too heavy for a loop
     from cirrus.driver import Driver  # noqa: PLC0415  too heavy for a loop
 
     if isinstance(pipeline, Pipeline):
         check_models(pipeline.trains)
-    return Driver(pipeline, place, clock, bus)
+        pipeline = replace(pipeline, budget=(budget or Budget()).over(pipeline.budget))
+    return Driver(pipeline, place, clock, bus, budget)
 
 
 @asynccontextmanager
-async def start(pipeline: Pipeline | str, *, on: Place | None = None) -> AsyncIterator[Run]:
+async def start(
+    pipeline: Pipeline | str, *, on: Place | None = None, budget: Budget | None = None
+) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
 
-    The id of a run in place of a pipeline takes up that run where it stands, as ``resume`` does.
+    The id of a run in place of a pipeline takes up that run where it stands, as ``resume`` does. The limits that
+    ``budget`` sets hold in place of the pipeline's.
     A run that fails raises its error at the block's end, unless ``result`` has raised it inside. An exception inside
     the block ends the run and comes through as itself; so does cancellation.
     """
@@ -143,10 +148,11 @@ async def start(pipeline: Pipeline | str, *, on: Place | None = None) -> AsyncIt
         checks.name("pipeline", pipeline)
     place = local() if on is None else on
     checks.instance("on", place, Place, "cirrus.local(...) or cirrus.aws(...)")
+    checks.instance("budget", budget, Budget | None, "Budget(dollars=..., minutes=...)")  # type: ignore[arg-type]
     clock = SystemClock()
     bus = EventBus()
     async with Kernel(clock) as kernel:
-        going = Run(kernel, await kernel.blocking(_driver, pipeline, place, clock, bus), bus)
+        going = Run(kernel, await kernel.blocking(_driver, pipeline, place, clock, bus, budget), bus)
         yield going
         await going.ended()
     error = going.unheard
@@ -160,9 +166,12 @@ async def run(pipeline: Pipeline, *, on: Place | None = None) -> Result:
         return await going.result()
 
 
-async def resume(run_id: str, *, on: Place | None = None) -> Result:
-    """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone."""
-    async with start(run_id, on=on) as going:
+async def resume(run_id: str, *, on: Place | None = None, budget: Budget | None = None) -> Result:
+    """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone.
+
+    The limits that ``budget`` sets hold from now on: one that has ended the run has to be raised.
+    """
+    async with start(run_id, on=on, budget=budget) as going:
         return await going.result()
 
 

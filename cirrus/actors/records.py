@@ -13,7 +13,7 @@ from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.core.cost import Cost
 from cirrus.errors import Conflict, InputError, NotFound, PipelineError, WireError
-from cirrus.pipeline import Pipeline
+from cirrus.pipeline import Budget, Pipeline
 from cirrus.store.base import ObjectStore
 from cirrus.store.fields import JSON, Fields, to_json
 from cirrus.store.holding import Holding, Spent
@@ -29,7 +29,8 @@ Metrics = Mapping[str, float]
 class Past:
     """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill.
 
-    ``orders``: names of the orders from outside that were obeyed.
+    ``orders``: names of the orders from outside that were obeyed. ``budget``: the newest, where there is another than
+    the pipeline's.
     """
 
     manifest: str = ""
@@ -37,6 +38,7 @@ class Past:
     wishes: dict[str, int] = field(default_factory=dict)
     killed: str = ""
     orders: set[str] = field(default_factory=set)
+    budget: Budget | None = None
 
 
 class Records:
@@ -94,6 +96,8 @@ class Records:
                     past.finished[stage] = _figures(metrics)
                 case "scaled", {"stage": str(stage), "workers": int(workers)}:
                     past.wishes[stage] = workers
+                case "budgeted", {"dollars": dollars, "minutes": minutes}:
+                    past.budget = Budget(dollars=_limit(dollars), minutes=_limit(minutes))
                 case "killed", {"reason": str(reason)}:
                     past.killed = reason
                 case _:
@@ -111,6 +115,14 @@ class Records:
         The number that is returned grows from decision to decision: they take effect in this order.
         """
         return await self._journal.append(kind, fields)
+
+    async def budgeted(self, before: Budget, given: Budget | None) -> Budget:
+        """The budget from now on; what is given is written down, so that those who go on later keep to it."""
+        budget = before if given is None else given.over(before)
+        if budget == before:
+            return before
+        await self.decide("budgeted", {"dollars": budget.dollars, "minutes": budget.minutes})
+        return budget
 
     async def renew(self, cost: Cost) -> None:
         """Say that this driver lives; ``RunBusy`` where another holds the run."""
@@ -212,6 +224,10 @@ def is_gone(name: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _limit(figure: JSON) -> float | None:
+    return float(figure) if isinstance(figure, int | float) else None
 
 
 def _input(work: PrepareWork) -> dict[str, JSON]:

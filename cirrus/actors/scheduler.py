@@ -16,6 +16,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.actors.mailbox import Mailbox
 from cirrus.cloud.base import Assignment, Exit, Invoker, Role
 from cirrus.core import messages, roster, slots
+from cirrus.core.allowance import Allowance
 from cirrus.core.billing import Billing
 from cirrus.core.cost import Meter
 from cirrus.core.ids import WorkerId
@@ -154,7 +155,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._invoker = invoker
         self._bus = bus
         self._meter = meter
-        self.too_dear = False  # whether the last worker that was wished for was beyond the budget
+        self._allowance = Allowance(meter, site.dollars)
         self._billing = Billing(meter, site.terms.ends)
         self._cover = cover
         self._roster = Roster(site.policy)
@@ -178,6 +179,12 @@ class Scheduler(Actor[SchedulerMessage]):
         """Every worker that there may be, with its state and since when."""
         return self._roster.workers
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether work waits for workers that cannot be paid."""
+        peopled = {worker.pool for worker, _, _ in self._roster.workers}
+        return self._allowance.is_stuck(self._kernel.clock.monotonic(), peopled)
+
     async def started(self, ref: Ref[SchedulerMessage]) -> None:
         self._me = ref
         self._kernel.task(self._tick(ref), name="scheduler.tick")
@@ -195,6 +202,7 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._decide(roster.Wished(now, name, workers))
             case Close(name):
                 promise = self._closing[name] = Promise()
+                self._allowance.closed(name)
                 self._decide(roster.Closing(now, name))
                 return promise
             case Word(words):
@@ -305,7 +313,7 @@ class Scheduler(Actor[SchedulerMessage]):
             )
         site, terms = self._site, self._site.terms
         memory, timeout = terms.billed_memory(opened.memory), terms.timeout_of(opened.timeout)
-        if self._is_beyond(now, self._meter.most(memory, terms.billed_timeout(opened.timeout))):
+        if not self._allowance.grants(now, worker.pool, self._meter.most(memory, terms.billed_timeout(opened.timeout))):
             assert self._me is not None
             self._me.tell(TooDear(worker))
             return
@@ -319,11 +327,6 @@ class Scheduler(Actor[SchedulerMessage]):
             token=issue(site.key, claims), memory=memory, timeout=timeout,
         )
         self._kernel.task(self._invoke_worker(assignment), name="scheduler.invoke")
-
-    def _is_beyond(self, now: float, dollars: float) -> bool:
-        limit = self._site.dollars
-        self.too_dear = limit is not None and self._meter.cost(now).most_dollars + dollars > limit
-        return self.too_dear
 
     async def _invoke_worker(self, assignment: Assignment) -> None:
         assert self._me is not None

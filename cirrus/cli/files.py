@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cirrus.errors import PipelineError
-from cirrus.pipeline import Pipeline, Stage
+from cirrus.pipeline import Budget, Pipeline, Stage
 
 S = TypeVar("S")
 
@@ -60,19 +60,37 @@ def load_pipeline(where: str) -> Pipeline:
 
 
 def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
-    """The pipeline with ``stage.field=value`` set (``train.optimizer.rate=0.05``); values are Python literals."""
+    """The pipeline with ``stage.field=value`` set (``train.optimizer.rate=0.05``); values are Python literals.
+
+    ``budget.dollars`` and ``budget.minutes`` are the budget's, unless there is a stage of that name.
+    """
     for setting in settings:
         path, equals, text = setting.partition("=")
         stage, dot, fields = path.partition(".")
         names = [one.name for one in pipeline.stages]
+        if stage == "budget" and stage not in names:
+            pipeline = dataclasses.replace(pipeline, budget=budget_of([setting], pipeline.budget))
+            continue
         if not equals or not dot or stage not in names:
-            raise PipelineError("--set", setting, f"stage.field=value with one of the stages {', '.join(names)}")
+            allowed = f"stage.field=value with one of the stages {', '.join(names)}, or budget"
+            raise PipelineError("--set", setting, allowed)
         stages: list[Stage] = [
             _replaced(one, fields.split("."), _value(text), setting) if one.name == stage else one
             for one in pipeline.stages
         ]
         pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
     return pipeline
+
+
+def budget_of(settings: list[str], before: Budget) -> Budget:
+    """The budget with ``budget.dollars=value`` or ``budget.minutes=value`` set."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        start, dot, field = path.partition(".")
+        if not equals or not dot or start != "budget":
+            raise PipelineError("--set", setting, "budget.dollars=value or budget.minutes=value")
+        before = _replaced(before, [field], _value(text), setting)
+    return before
 
 
 def own_sources(pipeline: Pipeline) -> tuple[str, ...]:

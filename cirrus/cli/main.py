@@ -52,6 +52,8 @@ def parser() -> ArgumentParser:
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
     again = _verb(verbs, "resume", "go on with a run whose driver is gone")
     again.add_argument("run", metavar="RUN", help=RUN)
+    change = "change a limit, as in budget.dollars=5"
+    again.add_argument("--set", action="append", default=[], metavar="BUDGET.FIELD=VALUE", help=change)
     places.add_options(again)
     _outside(verbs)
     told = _verb(verbs, "predict", "print the probability of label 1 for each row of a file")

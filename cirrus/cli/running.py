@@ -10,15 +10,15 @@ from cirrus.cli.output import print_json, print_table
 from cirrus.cli.places import chosen
 from cirrus.cli.show import choose
 from cirrus.cloud.base import Place
-from cirrus.pipeline import Pipeline
+from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.runs import start
 
 
-async def follow(pipeline: Pipeline | str, place: Place, *, quiet: bool) -> Result:
+async def follow(pipeline: Pipeline | str, place: Place, *, quiet: bool, budget: Budget | None = None) -> Result:
     """Run a pipeline, or go on with the run of that id, and show it on standard error meanwhile."""
     show = choose(as_json=quiet)
-    async with start(pipeline, on=place) as run:
+    async with start(pipeline, on=place, budget=budget) as run:
         await show.follow(run.events(), lambda: run.cost)
         return await run.result()
 
