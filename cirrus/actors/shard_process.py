@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
@@ -29,6 +30,7 @@ from cirrus.actors.shard import Shard
 from cirrus.actors.snapshots import Shelf, begin, resume
 from cirrus.clock import SystemClock
 from cirrus.errors import CirrusError, PipelineError, WireError
+from cirrus.store.manners import give_way
 from cirrus.store.opening import open_store
 
 MAX_LINE = 64 * 1024
@@ -92,7 +94,7 @@ async def no_parts(_config: Config, _stop: Callable[[Stop], None]) -> AsyncItera
 async def serve(config: Config, say: Callable[[str], None], open_parts: OpenParts = no_parts) -> None:
     """Serve a shard until it is told to stop; ``say`` gets the line that says that it answers."""
     clock = SystemClock()
-    store = open_store(config.store)
+    store = open_store(config.store, give_way)
     shard = Shard(config.shard, config.shards)
     shelf = Shelf(store, config.prefix.rstrip("/"), config.epoch)
     wish: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
@@ -149,6 +151,7 @@ def main(open_parts: OpenParts = no_parts) -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="cirrus", initializer=give_way))
         runner.run(serve(config, _say, open_parts))
 
 

@@ -13,28 +13,54 @@ from cirrus.learn.rules import Array, Local
 BLOCK: Final = 1 << 16
 """Rows that are kept in one piece of memory, and written back at once."""
 
+LAST: Final = 255
+"""The last copy that marks can tell from those before it."""
+
+
+class Marks:
+    """Which of a table's rows were noted for the copy that is being made: a byte for each row.
+
+    Each copy marks rows with a number of its own, and the marks of earlier ones stay. New memory for every copy would
+    make the first steps wait until the system has cleared it.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._copy = LAST
+        self._copies: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def begin(self) -> None:
+        """No row is noted."""
+        self._copy = self._copy % LAST + 1
+        if self._copy == 1:
+            self._copies = np.zeros(self._rows, np.uint8)
+
+    def fresh(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of the rows that were not noted before; now they are."""
+        fresh: NDArray[np.intp] = rows[self._copies.take(rows, mode="clip") != self._copy]
+        self._copies[fresh] = self._copy
+        return fresh
+
 
 class Past:
     """The ``arrays`` of a table, whose first axes are its rows, as they are when this is made.
 
-    A copy is whatever it catches of the arrays, on any thread, at any pace and in any order; the rows that have changed
+    ``marks`` are the table's, used by one of its pasts at a time. A copy is whatever it catches of the arrays, on any thread, at any pace and in any order; the rows that have changed
     until it is complete must have been noted, and ``mend`` makes them what they were. Each row is kept once, so that
-    this takes a byte for each row, and no more beside that than the arrays do.
+    this takes no more than the arrays do.
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], marks: Marks) -> None:
         self.arrays = arrays
-        rows = len(next(iter(arrays.values())))
-        self._noted = np.zeros(rows, np.bool_)
+        self._marks = marks
+        self._marks.begin()
         self._blocks: list[_Block] = []
 
     def note(self, local: Local) -> None:
         """Keep those rows, which are about to change; they are distinct."""
-        rows = np.asarray(local).astype(np.intp, copy=False)
-        fresh = rows[~self._noted.take(rows, mode="clip")]
+        fresh = self._marks.fresh(np.asarray(local).astype(np.intp, copy=False))
         if not len(fresh):
             return
-        self._noted[fresh] = True
         if not self._blocks or not self._blocks[-1].has_room(len(fresh)):
             self._blocks.append(_Block(self.arrays, max(len(fresh), BLOCK)))
         self._blocks[-1].keep(self.arrays, fresh)

@@ -13,7 +13,7 @@ from cirrus.errors import Corrupt
 from cirrus.learn.base import TableSpec
 from cirrus.learn.compiled import part_of
 from cirrus.learn.optimizers import rule
-from cirrus.learn.past import Past
+from cirrus.learn.past import Marks, Past
 from cirrus.learn.penalties import Penalty
 from cirrus.learn.rows import Floats, Keys
 from cirrus.learn.rules import Array, Local, Weighted
@@ -43,6 +43,7 @@ class Table:
         touched = None if self._penalty is None else self._penalty.touched
         self.part = part_of(self._rule, spec, here, touched)
         self.past: Past | None = None
+        self._marks = Marks(rows)
 
     @property
     def clock(self) -> int:
@@ -110,7 +111,7 @@ class Table:
     def remember(self) -> Past:
         """Begin to keep what the table is now, so that it can be copied while it changes, until ``forget``."""
         assert self.past is None, "one copy at a time"
-        self.past = Past(self._arrays())
+        self.past = Past(self._arrays(), self._marks)
         return self.past
 
     def forget(self) -> None:

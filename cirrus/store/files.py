@@ -14,6 +14,7 @@ from cirrus.errors import StoreError
 from cirrus.store.base import ObjectInfo
 from cirrus.store.folder import Folder
 from cirrus.store.keys import checked_prefix
+from cirrus.store.manners import Begin, keep_up
 
 T = TypeVar("T")
 
@@ -24,12 +25,14 @@ THREADS = 8
 class FilesStore:
     """Objects as files below ``root``, for all processes of this machine; also reads folders that others filled.
 
-    Nothing is made before the first write: not ``root``, not a thread. Close it, or its threads stay.
+    Nothing is made before the first write: not ``root``, not a thread. Close it, or its threads stay. ``begin`` is what
+    each of them does first.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, begin: Begin = keep_up) -> None:
         self._root = root.absolute()
         self._folder = Folder(self._root)
+        self._begin = begin
         self._threads: ThreadPoolExecutor | None = None
         self._jobs: set[Future[Any]] = set()
         self._alive: list[threading.Thread] = []
@@ -95,3 +98,4 @@ class FilesStore:
 
     def _note_thread(self) -> None:
         self._alive.append(threading.current_thread())
+        self._begin()

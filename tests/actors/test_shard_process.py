@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -21,6 +22,7 @@ from cirrus.actors.link import Dial
 from cirrus.actors.shard_process import Config
 from cirrus.actors.steps import StepClient
 from cirrus.errors import Closed, WireError
+from cirrus.store.manners import STEPS
 from cirrus.wire.specs import spec_to_json
 from tests.actors.shards import CLOCK, KEY, WEIGHTS, bearer, token
 from tests.actors.test_steps import counted, work
@@ -105,6 +107,20 @@ async def test_it_ends_with_its_driver_and_saves_before(tmp_path: Path) -> None:
                 assert answer.status == 200
             assert await shard.wait() == 0
         assert len(list((tmp_path / "shards" / "0").iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+async def test_whoever_copies_and_writes_a_snapshot_gives_way_to_the_steps(tmp_path: Path) -> None:
+    async with aiohttp.ClientSession() as session, process(config(tmp_path, 0, 1)) as (shard, url):
+        await create(session, url)
+        async with session.post(f"{url}/snapshot", headers=bearer("driver")) as answer:
+            assert answer.status == 200
+        threads = [int(one.name) for one in Path(f"/proc/{shard.pid}/task").iterdir()]
+        nice = {one: os.getpriority(os.PRIO_PROCESS, one) for one in threads}
+        loop = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        assert nice[shard.pid] == loop
+        lower = [one for one in threads if nice[one] == min(loop + STEPS, 19)]
+        assert len(lower) >= 2, "who copies, and who writes"
 
 
 async def test_sigterm_ends_it_with_a_snapshot(tmp_path: Path) -> None:

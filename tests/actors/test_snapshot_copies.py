@@ -237,6 +237,22 @@ def test_what_another_thread_copies_while_steps_go_on_is_mended(loops: str) -> N
         assert not np.array_equal(table.arrays()[name], array)
 
 
+def test_one_copy_after_the_other_keeps_what_each_has_to() -> None:
+    table = Table(TableSpec("t", ROWS, 1, SGD()), 0, 1)
+    rng = np.random.default_rng(4)
+    for _ in range(2 * past.LAST + 10):
+        then, kept = table.arrays(), table.remember()
+        copies = {name: np.full_like(array, 77) for name, array in then.items()}
+        pushed(table, np.flatnonzero(rng.random(ROWS) < 0.2).astype(np.uint32), 1.0)
+        if rng.random() < 0.2:
+            table.forget()  # this copy was given up
+            continue
+        kept.copy(copies)
+        table.forget()
+        kept.mend(copies)
+        assert_array_equal(copies["weights"], then["weights"])
+
+
 async def test_a_copy_that_fails_keeps_nothing_and_the_next_one_is_whole() -> None:
     shard, store = Shard(0, 1), MemoryStore()
     shard.create(TableSpec("t", ROWS, 1, SGD()))

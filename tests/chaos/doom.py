@@ -166,7 +166,7 @@ def main() -> None:
     """Be a worker, or a shard."""
     doomed = Doomed(Doom.from_json(os.environ[DOOM]), "worker" if sys.argv[1:] else "shard")
     for module in (worker, shard_process):
-        setattr(module, OPENED, lambda url: doomed.store(open_store(url)))
+        setattr(module, OPENED, lambda url, *begin: doomed.store(open_store(url, *begin)))
     if sys.argv[1:]:
         worker_process.main()
     else:
