@@ -45,9 +45,9 @@ class Marks:
 class Past:
     """The ``arrays`` of a table, whose first axes are its rows, as they are when this is made.
 
-    ``marks`` are the table's, used by one of its pasts at a time. A copy is whatever it catches of the arrays, on any thread, at any pace and in any order; the rows that have changed
-    until it is complete must have been noted, and ``mend`` makes them what they were. Each row is kept once, so that
-    this takes no more than the arrays do.
+    ``marks`` are the table's, used by one of its pasts at a time. A copy is whatever it catches of the arrays, on any
+    thread, at any pace and in any order; the rows that have changed until it is complete must have been noted, and
+    ``mend`` makes them what they were. Each row is kept once, so that this takes no more than the arrays do.
     """
 
     def __init__(self, arrays: Mapping[str, Array], marks: Marks) -> None:
