@@ -42,7 +42,9 @@ def _folder() -> Path:
 
 def _key(wish: Wish) -> str:
     """A name for all that the bundle would be built from, as far as it is on this machine."""
-    digest = hashlib.sha256(repr((importlib.metadata.version("cirrus-serverless"), wish)).encode())
+    packages = [one for one in wish.extra if not Path(one).exists()]
+    version = importlib.metadata.version("cirrus-serverless")
+    digest = hashlib.sha256(repr((version, wish.python, wish.architecture, packages)).encode())
     for name, path in _sources(wish):
         digest.update(f"\n{name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()[:32]
@@ -53,8 +55,7 @@ def _sources(wish: Wish) -> Iterator[tuple[str, Path]]:
     yield from contents().files.items()
     for path in sorted([*(ROOT / "cirrus/native").glob("*.so"), *(ROOT / "cirrus/bundle").glob("*.py")]):
         yield path.name, path
-    for extra in wish.extra:
-        top = Path(extra)
+    for top in map(Path, wish.extra):
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file() and path.suffix != ".pyc":
-                yield str(path), path
+                yield str(path.relative_to(top.parent)), path

@@ -5,6 +5,7 @@ This module loads the SDK, which takes half a second: import it in a thread.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -25,6 +26,7 @@ from cirrus.store.sigv4 import Credentials
 CONNECTIONS = 64
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
+PIECE = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ class Function:
 def session() -> AioSession:
     """A session that has read what it needs to know of Lambda."""
     return new_session("lambda")
+
+
+def in_pieces(request: Any, **_: object) -> None:
+    """Have a large body, such as a function's code, sent piece by piece, so that the loop goes on turning meanwhile."""
+    if isinstance(request.body, bytes) and len(request.body) > PIECE:
+        request.body = io.BytesIO(request.body)
 
 
 async def found_credentials(made: AioSession) -> Credentials | None:
@@ -83,6 +91,7 @@ class LambdaClient:
                 aws_session_token=keys.token if keys else None,
             )
         )  # fmt: skip
+        client.meta.events.register("before-send.lambda", in_pieces)
         return cls(client, stack, at)
 
     async def close(self) -> None:
