@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from cirrus.attached import attach, kill, scale
 from cirrus.cloud.aws import Aws, aws
+from cirrus.cloud.executors import Executed, executor
 from cirrus.cloud.places import Local, local
-from cirrus.core.cost import Cost, CostPart
+from cirrus.core.cost import Cost, CostPart, Price
 from cirrus.core.views import WorkerView
 from cirrus.emulator.place import Emulated, emulated
 from cirrus.errors import (
@@ -99,6 +100,7 @@ __all__ = [
     "Diverged",
     "Emulated",
     "Event",
+    "Executed",
     "Hash",
     "InputError",
     "InvokeError",
@@ -117,6 +119,7 @@ __all__ = [
     "Pipeline",
     "PipelineError",
     "Prepare",
+    "Price",
     "Refused",
     "Result",
     "RowsPrepared",
@@ -152,6 +155,7 @@ __all__ = [
     "emulated",
     "epochs",
     "every",
+    "executor",
     "kill",
     "libsvm",
     "local",

@@ -19,10 +19,12 @@ class InvokerContract:
 
     The invoker's workers must do what the ``run_id`` of their assignment says: ``finish`` ends well, ``crash`` raises
     ``RuntimeError("told to crash")``, ``linger`` stays until it is stopped. Set ``tells_ends = False`` for a provider
-    that cannot tell how its workers ended: tests that need it are then skipped. Tests need pytest-asyncio's auto mode.
+    that cannot tell how its workers ended, and ``ends_workers = False`` for one that cannot end those that are at work:
+    tests that need it are then skipped. Tests need pytest-asyncio's auto mode.
     """
 
     tells_ends: ClassVar[bool] = True
+    ends_workers: ClassVar[bool] = True
     patience: ClassVar[float] = 60.0
     """Seconds after which an end that did not come fails the test."""
 
@@ -56,7 +58,13 @@ class InvokerContract:
         assert end.cause == "crashed"
         assert "told to crash" in end.detail
 
+    def need_ends(self) -> None:
+        """Skip where workers cannot be ended."""
+        if not self.ends_workers:
+            pytest.skip("this provider cannot end a worker that is at work")
+
     async def test_a_worker_that_is_stopped_ends(self, invoker: Invoker) -> None:
+        self.need_ends()
         lingering = self.assignment("linger")
         await invoker.invoke(lingering)
         await invoker.stop(lingering.worker)
@@ -65,6 +73,7 @@ class InvokerContract:
         assert end.cause in {"killed", "finished"}
 
     async def test_only_the_worker_that_is_named_is_stopped(self, invoker: Invoker) -> None:
+        self.need_ends()
         old, new = self.assignment("linger", attempt=1), self.assignment("linger", attempt=2)
         await invoker.invoke(old)
         await invoker.invoke(new)
@@ -91,6 +100,7 @@ class InvokerContract:
         assert first.worker == self.assignment("finish").worker
 
     async def test_close_ends_the_workers_and_the_news_of_them(self, invoker: Invoker) -> None:
+        self.need_ends()
         await invoker.invoke(self.assignment("linger"))
         await invoker.close()
         async with asyncio.timeout(self.patience):
