@@ -280,6 +280,7 @@ class Driver:
             session = await stack.enter_async_context(ClientSession())
             processes = Processes()
             stack.push_async_callback(lambda: undisturbed(processes.close(GRACE)))
+            stack.callback(lambda: self._meter.settle(self._clock.monotonic(), known=self._terms.ends == "told"))
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
             self._terms = await invoker.terms()

@@ -173,6 +173,14 @@ class Meter:
             if not bills:
                 del self._open[worker]
 
+    def settle(self, at: float, *, known: bool) -> None:
+        """Nothing more will be heard: whoever is open has ended by now if that is ``known``, or may last to its limit."""
+        for worker, bills in list(self._open.items()):
+            for bill in bills:
+                seconds = bill.seconds(at) if known else _billed(bill.timeout)
+                self._stage(worker.pool).worked(seconds, bill.gigabytes)
+        self._open.clear()
+
     def stored(self, pool: str, gets: int, puts: int) -> None:
         """So many requests went to the store."""
         stage = self._stage(pool)

@@ -23,8 +23,8 @@ PRICE = Price(name="a test's list", per_gb_second=1e-3, per_invocation=1e-5, dat
 class Trace:
     """What truly happened: requests that the provider accepted or may have, processes that began, how each ended."""
 
-    memory: int
-    price: Price
+    memory: int = 1024
+    price: Price = PRICE
     requests: list[tuple[float, Assignment]] = field(default_factory=list)
     began: list[tuple[float, Assignment]] = field(default_factory=list)
     ended: list[tuple[float, Exit]] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Door:
 class Priced(Local):
     """``cirrus.local()`` at a price; ``trace`` is empty at first."""
 
-    trace: Trace = field(default_factory=lambda: Trace(1024, PRICE))
+    trace: Trace = field(default_factory=Trace)
     ends: Ends = "told"
     odds: Odds | None = None
     timeout: float | None = None

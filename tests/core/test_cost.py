@@ -51,6 +51,19 @@ def test_a_duplicate_delivery_is_billed_by_itself() -> None:
     assert meter.cost(1e9).worker_seconds == 67.0
 
 
+@pytest.mark.parametrize(("known", "seconds"), [(True, 12.0), (False, 67.0)])
+def test_when_nothing_more_is_heard_whoever_is_open_has_ended_or_is_billed_to_its_limit(
+    known: bool, seconds: float,  # noqa: FBT001  pytest fills it in
+) -> None:
+    meter = Meter(LAMBDA)
+    meter.started(0.0, worker(0), 1024, 60.0)
+    meter.started(0.0, worker(1), 1024, 60.0)
+    meter.ended(7.0, worker(0))
+    meter.settle(5.0, known=known)
+    cost = meter.cost(1e9)
+    assert (cost.worker_seconds, cost.committed_dollars, cost.dollars_per_second) == (seconds, 0.0, 0.0)
+
+
 def test_an_end_of_nobody_costs_nothing() -> None:
     meter = Meter(LAMBDA)
     meter.ended(1.0, worker(0))
