@@ -10,7 +10,8 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from cirrus.clock import Clock
-from cirrus.cloud.processes import Child, Processes
+from cirrus.cloud.child import Child
+from cirrus.cloud.processes import Processes
 from cirrus.core.ledger import Ledger
 from cirrus.core.restarts import Backoff
 from cirrus.errors import InvokeError, OutsideError, WireError

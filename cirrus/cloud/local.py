@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from cirrus.clock import Clock
 from cirrus.cloud.assignments import assignment_to_json
 from cirrus.cloud.base import Assignment, Cause, Exit
-from cirrus.cloud.processes import EVIDENCE, Child, Ended, Processes
+from cirrus.cloud.child import EVIDENCE, Child, Ended
+from cirrus.cloud.processes import Processes
 from cirrus.core.ids import WorkerId
 from cirrus.core.terms import Terms
 
@@ -93,6 +94,7 @@ class LocalInvoker:
 
     async def watch(self) -> None:
         """Look at all workers every ``tick`` seconds and end those that have passed a limit, until ``close``."""
+        self._processes.expect(self._command)
         while not self._closed:
             now = self._clock.monotonic()
             for worker in self._workers:

@@ -1,8 +1,8 @@
-"""Operating-system processes, watched from any event loop in any thread of their host (POSIX).
+"""Starts operating-system processes from any event loop in any thread of their host (POSIX).
 
 Nothing is installed in the host: no signal handler, no child watcher, no thread per process. A process is started in
-one thread that ``Processes`` owns, for fork and exec take time, and its end is seen through a pidfd in the loop's own
-selector. Where the system has no pidfds, a daemon thread waits for each process instead.
+one thread that ``Processes`` owns, for fork and exec take time. On Linux a command ``python -m MODULE`` is forked from
+a process that has imported the module before.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cirrus.cloud.child import Child, Spawned
+from cirrus.cloud.forks import Forks
 from cirrus.errors import InvokeError, Throttled
-
-EVIDENCE = 4096
-"""How many of the last bytes of a process's error stream are kept."""
-
-LONGEST_LINE = 65_536
-MOST_WORDS = 4 * 2**20
 
 CHILD_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # a worker is one core's worth; its neighbours have the others
@@ -39,210 +35,12 @@ CHILD_ENVIRONMENT = {
 }
 """What children get on top of their parent's environment."""
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SCARCE = (11, 12, 23, 24)  # EAGAIN, ENOMEM, ENFILE, EMFILE: there will be room later
 
+FORKS = sys.platform == "linux"
+"""Elsewhere what was imported may not live through a fork."""
+
 Stdout = Literal["evidence", "line"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process ended: its exit code, ``-n`` for signal n, ``None`` where the host's own code took it.
-
-    ``evidence`` is the end of what it wrote on its error stream, at most 4 kB.
-    """
-
-    code: int | None
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Spawned:
-    """What the starter thread hands over; ``words`` is the descriptor of the error stream's file."""
-
-    popen: subprocess.Popen[bytes]
-    words: int
-
-
-class Child:
-    """A process that was started, and the group of processes that it leads; made by ``Processes.start``.
-
-    All methods belong to the loop that started it.
-    """
-
-    def __init__(self, spawned: _Spawned, line: bytes) -> None:
-        """Watch the process and write ``line`` to its input, which stays open until its end."""
-        self._loop = asyncio.get_running_loop()
-        self._popen, self._words = spawned.popen, spawned.words
-        self._unsent, self._heard = line, b""
-        self._end: asyncio.Future[Ended] = self._loop.create_future()
-        self._said: asyncio.Future[bytes] = self._loop.create_future()
-        self._pidfd = _pidfd(self.pid)
-        if self._pidfd is None:
-            threading.Thread(target=self._await_end, name=f"cirrus-wait-{self.pid}", daemon=True).start()
-        else:
-            self._loop.add_reader(self._pidfd, self._look)
-        if self._popen.stdout is not None:
-            os.set_blocking(self._popen.stdout.fileno(), False)
-            self._loop.add_reader(self._popen.stdout.fileno(), self._hear)
-        os.set_blocking(self._stdin, False)
-        self._feed()
-
-    @property
-    def pid(self) -> int:
-        """The process's number, which is its group's as well."""
-        return self._popen.pid
-
-    @property
-    def ended(self) -> Ended | None:
-        """How it ended; ``None`` while it has not."""
-        return self._end.result() if self._end.done() else None
-
-    def when_ended(self, call: Callable[[Ended], None]) -> None:
-        """Have ``call`` called on the loop after the end, also where that has passed already."""
-        self._end.add_done_callback(lambda end: call(end.result()))
-
-    async def wait(self) -> Ended:
-        """Wait for the end; by then nothing of the process is left."""
-        return await asyncio.shield(self._end)
-
-    async def line(self, seconds: float) -> str:
-        """The first line that it prints, without the line's end; ``InvokeError`` where none comes in that time.
-
-        The time is the machine's, as the process is. What it prints after that line is thrown away. For processes
-        started with ``stdout="line"`` only.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                said = await asyncio.shield(self._said)
-        except TimeoutError:
-            raise InvokeError(f"process {self.pid} printed nothing within {seconds:g} s\n{self.evidence()}") from None
-        if not said.endswith(b"\n"):
-            raise InvokeError(f"process {self.pid} printed no whole line\n{self.evidence()}")
-        return said.decode(errors="replace").rstrip("\r\n")
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group; nothing happens after the end."""
-        if not self._end.done():  # the pid is ours until it is reaped, which this loop does
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
-
-    async def stop(self, grace: float) -> Ended:
-        """Ask the group to end, kill it after ``grace`` seconds, and return when it is gone; cancelled, kill it now."""
-        self.send(signal.SIGTERM)
-        late = self._loop.call_later(grace, self.send, signal.SIGKILL)
-        try:
-            return await self.wait()
-        except asyncio.CancelledError:
-            self.send(signal.SIGKILL)
-            raise
-        finally:
-            late.cancel()
-
-    def resident(self) -> int:
-        """Bytes of memory that the process holds now; 0 after its end, and where ``/proc`` does not tell."""
-        if self._end.done():
-            return 0
-        try:
-            statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return 0
-        try:
-            fields = os.pread(statm, 256, 0).split()
-        finally:
-            os.close(statm)
-        return int(fields[1]) * PAGE
-
-    def evidence(self) -> str:
-        """The end of what it has written on its error stream so far."""
-        if self._end.done():
-            return self._end.result().evidence
-        return self._last_words().decode(errors="replace").strip()
-
-    def shorten(self) -> None:
-        """Cut the file of its error stream to the last words where it has grown beyond 4 MB."""
-        if not self._end.done() and os.fstat(self._words).st_size > MOST_WORDS:
-            last = self._last_words()
-            os.ftruncate(self._words, 0)
-            os.write(self._words, last)
-
-    @property
-    def _stdin(self) -> int:
-        assert self._popen.stdin is not None
-        return self._popen.stdin.fileno()
-
-    def _last_words(self) -> bytes:
-        return os.pread(self._words, EVIDENCE, max(0, os.fstat(self._words).st_size - EVIDENCE))
-
-    def _feed(self) -> None:
-        """Write what the pipe takes; the rest when there is room."""
-        try:
-            self._unsent = self._unsent[os.write(self._stdin, self._unsent) :]
-        except BlockingIOError:
-            pass
-        except OSError:  # it does not listen; its end will say why
-            self._unsent = b""
-        if self._unsent:
-            self._loop.add_writer(self._stdin, self._feed)
-        else:
-            self._loop.remove_writer(self._stdin)
-
-    def _hear(self) -> None:
-        """Read what there is of its output, up to the first line; then read on and forget, so that it never waits."""
-        assert self._popen.stdout is not None
-        try:
-            part = os.read(self._popen.stdout.fileno(), LONGEST_LINE)
-        except BlockingIOError:
-            return
-        if not part:
-            self._loop.remove_reader(self._popen.stdout.fileno())
-        if not self._said.done():
-            self._heard += part
-            line, end, _ = self._heard.partition(b"\n")
-            if end or not part or len(line) > LONGEST_LINE:
-                self._said.set_result(line + end)
-
-    def _look(self) -> None:
-        """The pidfd is readable: take the exit status, and end who is left of the group before its number is free."""
-        try:
-            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                return
-            self.send(signal.SIGKILL)
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:  # the host ignores SIGCHLD, or waits for children that it does not know
-            self._finish(None)
-        else:
-            self._finish(code)
-
-    def _await_end(self) -> None:
-        """In a thread of its own, where there are no pidfds."""
-        try:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            code = None
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._finish_after_thread, code)
-
-    def _finish_after_thread(self, code: int | None) -> None:
-        """The number has been free for a moment, but systems do not give a number again that soon."""
-        self.send(signal.SIGKILL)
-        self._finish(code)
-
-    def _finish(self, code: int | None) -> None:
-        """Let go of everything that was held for the process, and say that it has ended."""
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-        if self._popen.stdout is not None:
-            self._hear()  # the line may have come together with the end
-            self._loop.remove_reader(self._popen.stdout.fileno())
-        if not self._said.done():
-            self._said.set_result(b"")
-        self._loop.remove_writer(self._stdin)
-        evidence = self.evidence()
-        _let_go(_Spawned(self._popen, self._words))
-        self._popen.returncode = code or 0  # Popen need not wait any more
-        self._end.set_result(Ended(code, evidence))
 
 
 class Processes:
@@ -255,6 +53,8 @@ class Processes:
         self._starter = ThreadPoolExecutor(1, "cirrus-starter", initializer=self._note_thread)
         self._threads: list[threading.Thread] = []
         self._children: set[Child] = set()
+        self._forks: list[Forks] = []  # the last of them serves, if it is alive
+        self._heard: set[Forks] = set()
         self._closed = False
         self._shut = False
 
@@ -276,10 +76,16 @@ class Processes:
         except (OSError, ValueError) as error:
             kind = Throttled if isinstance(error, OSError) and error.errno in SCARCE else InvokeError
             raise kind(f"{command[0]} could not be started: {error}") from error
+        self._listen()
         child = Child(spawned, line.encode() + b"\n")
         self._children.add(child)
         child.when_ended(lambda _: self._children.discard(child))
         return child
+
+    def expect(self, command: tuple[str, ...]) -> None:
+        """Have ready what the command is forked from, if it is: the first ``start`` need not wait for it."""
+        if _forked(command) and not self._closed:
+            self._starter.submit(self._server, command[2])
 
     async def close(self, grace: float = 0.0) -> None:
         """Ask all processes to end, kill those that are left after ``grace`` seconds, and let go of everything.
@@ -292,7 +98,10 @@ class Processes:
             await self._end_all(grace)
         finally:
             self._send(signal.SIGKILL)
-        await self._in_starter(tuple)  # behind what cancelled starts have left to be ended
+        for forks in self._heard:
+            asyncio.get_running_loop().remove_reader(forks.ends)
+        self._heard.clear()
+        await self._in_starter(self._hang_up)  # behind what cancelled starts have left to be ended
         self._shut = True
         self._starter.shutdown(wait=False)
         while any(thread.is_alive() for thread in self._threads):  # noqa: ASYNC110  a thread's end makes no event
@@ -318,50 +127,89 @@ class Processes:
     def _note_thread(self) -> None:
         self._threads.append(threading.current_thread())
 
-    def _spawn(self, command: tuple[str, ...], stdout: Stdout) -> _Spawned:
+    def _listen(self) -> None:
+        """Hear of the ends of forks."""
+        for forks in self._forks:
+            if forks not in self._heard:
+                self._heard.add(forks)
+                asyncio.get_running_loop().add_reader(forks.ends, self._hear, forks)
+
+    def _hear(self, forks: Forks) -> None:
+        if not forks.hear():
+            asyncio.get_running_loop().remove_reader(forks.ends)
+
+    def _spawn(self, command: tuple[str, ...], stdout: Stdout) -> Spawned:
         """In the starter thread."""
         with contextlib.ExitStack() as undo:
-            words, name = tempfile.mkstemp(prefix="cirrus-")  # without its name nothing is left, whoever dies
-            undo.callback(os.close, words)
-            Path(name).unlink()
-            fcntl.fcntl(words, fcntl.F_SETFL, fcntl.fcntl(words, fcntl.F_GETFL) | os.O_APPEND)
-            popen = subprocess.Popen(  # noqa: S603  the command is the caller's own; no shell is involved
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if stdout == "line" else words,
-                stderr=words,
-                env={**os.environ, **CHILD_ENVIRONMENT},
-                start_new_session=True,
-            )
+            words = _words(undo)
+            stdin, mine = _pipe(undo)
+            heard, output = _pipe(undo) if stdout == "line" else (None, words)
+            if stdout == "evidence" and _forked(command):
+                forks = self._server(command[2])
+                number, pid = forks.fork(command[3:], stdin, words)
+                made = Spawned(pid, mine, None, words, (forks, number))
+            else:
+                popen = subprocess.Popen(  # noqa: S603  the command is the caller's own; no shell is involved
+                    command, stdin=stdin, stdout=output, stderr=words, env=_environment(), start_new_session=True
+                )
+                popen.returncode = 0  # its end is waited for elsewhere
+                made = Spawned(popen.pid, mine, heard, words)
             undo.pop_all()
-        return _Spawned(popen, words)
+        os.close(stdin)
+        if heard is not None:
+            os.close(output)
+        return made
 
-    def _discard_later(self, starting: Future[_Spawned]) -> None:
+    def _server(self, module: str) -> Forks:
+        """The process from which the module's are forked, another where that has ended; in the starter thread."""
+        if not self._forks or not self._forks[-1].serves(module):
+            with contextlib.ExitStack() as undo:
+                self._forks.append(Forks(module, _environment(), _words(undo)))
+                undo.pop_all()
+        return self._forks[-1]
+
+    def _hang_up(self) -> None:
+        for forks in self._forks:
+            forks.close()
+        self._forks.clear()
+
+    def _discard_later(self, starting: Future[Spawned]) -> None:
         if not starting.cancelled() and starting.exception() is None:
             self._starter.submit(partial(_discard, starting.result()))
 
 
-def _discard(spawned: _Spawned) -> None:
+def _forked(command: tuple[str, ...]) -> bool:
+    return FORKS and command[:2] == (sys.executable, "-m")
+
+
+def _discard(spawned: Spawned) -> None:
     """End a process that nobody waits for any more; in the starter thread, for it waits."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(spawned.popen.pid, signal.SIGKILL)
-    spawned.popen.wait()
-    _let_go(spawned)
+    if spawned.fork is not None:
+        forks, number = spawned.fork
+        forks.send(number, signal.SIGKILL)
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(spawned.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(spawned.pid, 0)
+    spawned.let_go()
 
 
-def _let_go(spawned: _Spawned) -> None:
-    os.close(spawned.words)
-    for pipe in (spawned.popen.stdin, spawned.popen.stdout):
-        if pipe is not None:
-            pipe.close()
+def _words(undo: contextlib.ExitStack) -> int:
+    """A file for the words of a process; without its name nothing is left, whoever dies."""
+    words, name = tempfile.mkstemp(prefix="cirrus-")
+    undo.callback(os.close, words)
+    Path(name).unlink()
+    fcntl.fcntl(words, fcntl.F_SETFL, fcntl.fcntl(words, fcntl.F_GETFL) | os.O_APPEND)
+    return words
 
 
-def _pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; ``None`` where the system has none to give."""
-    if not hasattr(os, "pidfd_open"):
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for one in ends:
+        undo.callback(os.close, one)
+    return ends
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **CHILD_ENVIRONMENT}

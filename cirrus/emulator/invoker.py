@@ -10,7 +10,8 @@ from cirrus.clock import Clock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.base import Assignment, Exit
 from cirrus.cloud.lambda_invoker import LambdaInvoker
-from cirrus.cloud.processes import Child, Processes
+from cirrus.cloud.child import Child
+from cirrus.cloud.processes import Processes
 from cirrus.core.ids import WorkerId
 from cirrus.core.terms import Terms
 from cirrus.emulator.hosting import NAME, Hosted, host, new_keys, role_for

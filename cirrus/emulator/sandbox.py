@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from cirrus.clock import Clock
+from cirrus.cloud.child import PAGE
 from cirrus.cloud.local import HEADROOM, MEGABYTE
-from cirrus.cloud.processes import PAGE
 from cirrus.emulator.forks import Forks, Sprout
 from cirrus.emulator.runtime_api import RuntimeApi, Said, Work
 

@@ -88,7 +88,7 @@ def store_in(folder: Path) -> Local:
 def worker_pids(pool: str, parent: int | None = None) -> list[int]:
     """The processes that the system shows as workers of that pool, started by this process, zombies left out."""
     found = []
-    for child in psutil.Process(parent or os.getpid()).children():
+    for child in psutil.Process(parent or os.getpid()).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
             words = child.cmdline()
             if WORKER in words and words[words.index(WORKER) + 1 :][:1] == [pool]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cirrus.cloud.processes import CHILD_ENVIRONMENT, EVIDENCE, MOST_WORDS, Ended, Processes
+from cirrus.cloud.child import EVIDENCE, MOST_WORDS, Ended
+from cirrus.cloud.processes import CHILD_ENVIRONMENT, Processes
 from cirrus.errors import InvokeError, Throttled
 from tests.cloud.children import python
 
