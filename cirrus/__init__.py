@@ -33,6 +33,7 @@ from cirrus.errors import (
     StoreError,
     Throttled,
     Unanswered,
+    Untrusted,
     WireError,
 )
 from cirrus.events import (
@@ -142,6 +143,7 @@ __all__ = [
     "Train",
     "Unanswered",
     "UnitsReopened",
+    "Untrusted",
     "WireError",
     "WorkerReplaced",
     "WorkerStarted",

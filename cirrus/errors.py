@@ -19,7 +19,8 @@ CirrusError
     │   ├── Throttled    the provider asks for a slower rate
     │   └── Unanswered   the provider did not answer: the worker may run or not
     └── WireError        bytes or messages that break the protocol
-        └── Refused      the other side does not accept this token, attempt or epoch
+        ├── Refused      the other side does not accept this token, attempt or epoch
+        └── Untrusted    a shard's certificate is not one of the run's own
 """
 
 from __future__ import annotations
@@ -163,3 +164,13 @@ class WireError(OutsideError):
 
 class Refused(WireError):
     """The other side does not accept this token, attempt or epoch."""
+
+
+class Untrusted(WireError):
+    """The server at the address of ``shard`` shows a certificate that the pinned authority has not signed for it."""
+
+    def __init__(self, shard: str, problem: str) -> None:
+        """Name the shard's URL, and what is wrong with the certificate."""
+        self.shard = shard
+        self.problem = problem
+        super().__init__(f"the shard at {shard} is not trusted: {problem}")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import aiohttp
 import numpy as np
 
+from cirrus.actors.trust import certain
 from cirrus.clock import Clock
 from cirrus.core.restarts import Backoff
-from cirrus.errors import Closed, Refused, WireError
+from cirrus.errors import Closed, Refused, Untrusted, WireError
 from cirrus.learn.rows import Floats, Keys
 from cirrus.wire import frames
 from cirrus.wire.frames import Step
@@ -137,8 +138,9 @@ async def _persist(dial: Dial, url: str, tables: Sequence[str], deadline: float)
     failures = 0
     while True:
         try:
-            return await _connect(dial, url, tables)
-        except Refused:
+            with certain(url):
+                return await _connect(dial, url, tables)
+        except (Refused, Untrusted):
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, WireError) as error:
             if dial.leaving():

@@ -10,6 +10,7 @@ from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgTy
 from cirrus.actors.actor import Actor, Ref
 from cirrus.actors.control import FROM_DRIVER, TO_DRIVER
 from cirrus.actors.kernel import Kernel
+from cirrus.actors.trust import certain
 from cirrus.core.messages import FromDriver, ToDriver
 from cirrus.core.restarts import Backoff
 from cirrus.errors import WireError
@@ -64,7 +65,8 @@ class Orders(Actor[FromDriver]):
         failures, since = 0, clock.monotonic()
         while True:
             try:
-                await self._listen()
+                with certain(self._address.url):
+                    await self._listen()
             except (ClientError, OSError) as error:
                 failures += 1
                 if clock.monotonic() - since > PATIENCE:

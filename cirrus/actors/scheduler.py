@@ -34,7 +34,7 @@ GRACE = 60.0  # seconds that a token outlives its worker's timeout
 class Site:
     """Where a run takes place: what every worker of it is told. ``began`` is the clock's time at the run's start.
 
-    ``dollars``: nobody is invoked who may bring what is billed from now on above it.
+    ``dollars``: nobody is invoked who may bring what is billed from now on above it. ``ca``: see ``Assignment``.
     """
 
     run_id: str
@@ -46,6 +46,7 @@ class Site:
     policy: slots.PoolPolicy = field(default_factory=slots.PoolPolicy)
     terms: Terms = field(default_factory=Terms)
     dollars: float | None = None
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +325,7 @@ class Scheduler(Actor[SchedulerMessage]):
         )
         assignment = Assignment(
             run_id=site.run_id, epoch=site.epoch, worker=worker, role=opened.role, shards=site.shards, store=site.store,
-            token=issue(site.key, claims), memory=memory, timeout=timeout,
+            token=issue(site.key, claims), memory=memory, timeout=timeout, ca=site.ca,
         )
         self._kernel.task(self._invoke_worker(assignment), name="scheduler.invoke")
 

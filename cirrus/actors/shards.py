@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from cirrus.actors.trust import certain
 from cirrus.clock import Clock
 from cirrus.cloud.child import Child
 from cirrus.cloud.processes import Processes
@@ -136,10 +137,11 @@ class ShardCalls:
         method = "GET" if body is None else "POST"
         sent: Mapping[str, Any] = {} if body is None else {"json": body}
         try:
-            async with self._session.request(
-                method, f"{url}{path}", headers=self._headers, timeout=CALL, **sent
-            ) as response:
-                answer: Mapping[str, Any] = await response.json(content_type=None)
+            with certain(url):
+                async with self._session.request(
+                    method, f"{url}{path}", headers=self._headers, timeout=CALL, **sent
+                ) as response:
+                    answer: Mapping[str, Any] = await response.json(content_type=None)
         except (ClientError, OSError, TimeoutError, ValueError) as error:
             raise OutsideError(f"the shard at {url} did not answer {method} {path}: {error!r}") from error
         if response.status == 409 and path == "/snapshot":

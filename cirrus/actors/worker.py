@@ -21,6 +21,7 @@ from cirrus.actors.jobs import Bench, Job
 from cirrus.actors.kernel import Kernel
 from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.standing import Standing
+from cirrus.actors.trust import certain, trusting
 from cirrus.clock import Clock
 from cirrus.cloud.base import Assignment
 from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
@@ -125,7 +126,7 @@ class Worker:
 
     async def run(self) -> Bye | None:
         """Work until there is nothing left to do, or the worker is to leave; ``None``: it never came to work."""
-        async with Kernel(self._clock) as kernel, ClientSession() as session:
+        async with Kernel(self._clock) as kernel, trusting(self._assignment.ca) as session:
             socket = await self._connect(session)
             if socket is None:
                 return None
@@ -144,18 +145,20 @@ class Worker:
     async def _connect(self, session: ClientSession) -> ClientWebSocketResponse | None:
         """The connection to the control actor, which may be away: a shard that died is started again.
 
-        ``None`` where the worker is to leave before there is one.
+        ``None`` where the worker is to leave before there is one. ``Refused``, ``Untrusted``.
         """
+        shard = self._assignment.shards[0]
         failures, deadline = 0, self._clock.monotonic() + PATIENCE
         while self._standing.leaving is None:
             try:
-                async with asyncio.timeout(ATTEMPT):
-                    return await session.ws_connect(
-                        f"{self._assignment.shards[0]}/control",
-                        headers={"Authorization": f"Bearer {self._assignment.token}"},
-                        compress=0,
-                        heartbeat=20.0,
-                    )
+                with certain(shard):
+                    async with asyncio.timeout(ATTEMPT):
+                        return await session.ws_connect(
+                            f"{shard}/control",
+                            headers={"Authorization": f"Bearer {self._assignment.token}"},
+                            compress=0,
+                            heartbeat=20.0,
+                        )
             except WSServerHandshakeError as error:
                 raise Refused("the control actor does not accept the token") from error
             except (ClientError, OSError):

@@ -27,6 +27,7 @@ def assignment_to_json(assignment: Assignment) -> str:
             "token": assignment.token,
             "memory": assignment.memory,
             "timeout": assignment.timeout,
+            "ca": assignment.ca,
         },
         separators=(",", ":"),
     )
@@ -51,10 +52,12 @@ def assignment_from_json(line: str) -> Assignment:
             "token": str(token),
             "memory": int(memory),
             "timeout": int() | float() as timeout,
+            "ca": str(ca),
             **rest,
         } if not rest and _sound((epoch, slot, attempt, memory), shards, timeout):
             worker = WorkerId(pool, slot, attempt)
-            return Assignment(run_id, epoch, worker, _role(role), tuple(shards), store, token, memory, float(timeout))
+            where = (tuple(shards), store, token)
+            return Assignment(run_id, epoch, worker, _role(role), *where, memory, float(timeout), ca)
         case _:
             raise WireError("an assignment lacks a field, or has one of the wrong type or name")
 

@@ -24,7 +24,8 @@ class Assignment:
     """All that a worker is given: who it is, where to connect, and a token for exactly that.
 
     ``shards`` are base URLs (``http://127.0.0.1:4711``), the first of them grants leases. ``store`` opens the object
-    store. ``memory`` is in MB, ``timeout`` in seconds from the start.
+    store. ``memory`` is in MB, ``timeout`` in seconds from the start. ``ca`` is the PEM text of the only authority that
+    is trusted to have signed the certificates at ``https://`` URLs of shards.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class Assignment:
     token: str = field(repr=False)
     memory: int
     timeout: float
+    ca: str = ""
 
 
 Cause = Literal["finished", "crashed", "killed", "memory", "timeout"]

@@ -26,6 +26,7 @@ assignments = st.builds(
     token=st.text(),
     memory=counts,
     timeout=st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False),
+    ca=st.text(),
 )
 
 
@@ -55,6 +56,7 @@ def test_what_is_written_is_one_line_and_is_read_back(assignment: Assignment) ->
         ("timeout", 0),
         ("timeout", math.nan),
         ("timeout", math.inf),
+        ("ca", None),
         ("stranger", 1),
     ],
 )
