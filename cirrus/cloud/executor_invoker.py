@@ -46,7 +46,7 @@ async def _end_of(invoker: LocalInvoker, assignment: Assignment) -> Exit:
 
 
 class ExecutorInvoker:
-    """Starts each worker by a call on ``executor``; once that has begun, only the shards can tell the worker to leave."""
+    """Starts each worker by a call on ``executor``; once that has begun, only the shards can send the worker away."""
 
     def __init__(self, executor: Executor, command: tuple[str, ...], clock: Clock, grace: float, price: Price) -> None:
         self._executor = executor

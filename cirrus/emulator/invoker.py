@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from cirrus.clock import Clock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.base import Assignment, Exit
-from cirrus.cloud.lambda_invoker import LambdaInvoker
 from cirrus.cloud.child import Child
+from cirrus.cloud.lambda_invoker import LambdaInvoker
 from cirrus.cloud.processes import Processes
 from cirrus.core.ids import WorkerId
 from cirrus.core.terms import Terms
