@@ -33,18 +33,32 @@ REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([=<
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to build: for which Python and machine, and what to add, folders and files of code or names for pip."""
+    """What to build: for which Python and machine, and what of the user's own to add.
+
+    ``packages`` are named as pip names them, ``sources`` are folders and files.
+    """
 
     python: str = "3.11"
     architecture: str = "x86_64"
-    extra: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         checks.one_of("bundle.python", self.python, PYTHONS)
-        checks.one_of("bundle.arch", self.architecture, ARCHITECTURES)
-        for one in self.extra:
-            if not Path(one).exists() and not REQUIREMENT.fullmatch(one):
-                raise PipelineError("bundle.with", one, "a folder, a file of Python, or what pip calls a requirement")
+        checks.one_of("bundle.architecture", self.architecture, ARCHITECTURES)
+        for package in self.packages:
+            if not REQUIREMENT.fullmatch(package):
+                raise PipelineError("bundle.with", package, "a package as pip calls it, such as pandas==2.2.3")
+        for source in self.sources:
+            if not source.exists():
+                raise PipelineError("bundle.source", str(source), "a folder or a file that is there")
+
+    @classmethod
+    def here(cls, extra: tuple[str, ...]) -> Wish:
+        """For this interpreter and machine, with folders and files that are there, and packages of all other names."""
+        sources = tuple(Path(one) for one in extra if Path(one).exists())
+        packages = tuple(one for one in extra if not Path(one).exists())
+        return cls(f"{sys.version_info.major}.{sys.version_info.minor}", machine(), packages, sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +81,11 @@ def build(wish: Wish) -> Bundle:
         folder, wheels = Path(scratch) / "task", Path(scratch) / "packages"
         folder.mkdir()
         wheels.mkdir()
-        names = tuple(one for one in wish.extra if not Path(one).exists())
-        versions = fetch((*PACKAGES, *names), wish.python, wish.architecture, wheels)
-        _copy(wheels, folder)
+        versions = fetch((*PACKAGES, *wish.packages), wish.python, wish.architecture, wheels)
+        _copy(wheels, folder, ours=not wish.packages)
         kernels = _add_project(folder, wish)
-        for one in wish.extra:
-            if Path(one).exists():
-                _add(Path(one).resolve(), folder)
+        for one in wish.sources:
+            _add(one.resolve(), folder)
         program = interpreter(wish.python)
         _check_compiled(folder, wish)
         if program is not None:
@@ -81,7 +93,7 @@ def build(wish: Wish) -> Bundle:
         files = _read(folder)
         tried = program is not None and wish.architecture == machine()
         if tried and program is not None:
-            try_imports(program, folder, (HANDLER, "cirrus.learn.logistic"))
+            _try(program, folder, wish)
     manifest: dict[str, Any] = {
         "format": 1,
         "version": importlib.metadata.version("cirrus-serverless"),
@@ -131,19 +143,27 @@ def _add(source: Path, folder: Path) -> None:
     for path in paths:
         place = path.relative_to(source.parent)
         if path.is_symlink():
-            raise PipelineError("bundle.with", str(path), "files, no links")
+            raise PipelineError("bundle.source", str(path), "files, no links")
         if "__pycache__" in place.parts or any(one.startswith(".") for one in place.parts):
             continue
         if (folder / place).exists():
-            raise PipelineError("bundle.with", str(path), f"names that are not taken: {place} is there already")
+            raise PipelineError("bundle.source", str(path), f"names that are not taken: {place} is there already")
         _write(folder / place, path.read_bytes())
 
 
-def _copy(wheels: Path, folder: Path) -> None:
+def _copy(wheels: Path, folder: Path, *, ours: bool) -> None:
     for path in sorted(wheels.rglob("*")):
         place = path.relative_to(wheels)
-        if path.is_file() and needed(PurePosixPath(place)):
+        if path.is_file() and needed(PurePosixPath(place), ours=ours):
             _write(folder / place, path.read_bytes())
+
+
+def _try(program: str, folder: Path, wish: Wish) -> None:
+    """Import every module of ours, and those of the user's own, as a function would."""
+    modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in contents().files]
+    try_imports(program, folder, tuple(modules))
+    own = [one.stem for one in wish.sources if one.suffix == ".py" or (one / "__init__.py").exists()]
+    try_imports(program, folder, tuple(own), forbidden=())
 
 
 def _check_compiled(folder: Path, wish: Wish) -> None:

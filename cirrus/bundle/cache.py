@@ -42,9 +42,8 @@ def _folder() -> Path:
 
 def _key(wish: Wish) -> str:
     """A name for all that the bundle would be built from, as far as it is on this machine."""
-    packages = [one for one in wish.extra if not Path(one).exists()]
     version = importlib.metadata.version("cirrus-serverless")
-    digest = hashlib.sha256(repr((version, wish.python, wish.architecture, packages)).encode())
+    digest = hashlib.sha256(repr((version, wish.python, wish.architecture, wish.packages)).encode())
     for name, path in _sources(wish):
         digest.update(f"\n{name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()[:32]
@@ -55,7 +54,7 @@ def _sources(wish: Wish) -> Iterator[tuple[str, Path]]:
     yield from contents().files.items()
     for path in sorted([*(ROOT / "cirrus/native").glob("*.so"), *(ROOT / "cirrus/bundle").glob("*.py")]):
         yield path.name, path
-    for top in map(Path, wish.extra):
+    for top in wish.sources:
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file() and path.suffix != ".pyc":
                 yield str(path.relative_to(top.parent)), path

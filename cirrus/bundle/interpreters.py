@@ -31,9 +31,11 @@ def interpreter(python: str) -> str | None:
     found = shutil.which(f"python{python}")
     if found is None:
         return None
-    asked = [found, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603  an interpreter on the path
-    return found if done.returncode == 0 and done.stdout.strip() == python else None
+    asked = [found, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"]
+    environment = {**os.environ, "PYENV_VERSION": python}  # what pyenv puts on the path wants to be told which
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  as named
+    version, _, program = done.stdout.strip().partition(" ")
+    return program if done.returncode == 0 and version == python else None
 
 
 def compile_all(program: str, folder: Path) -> None:
@@ -42,20 +44,20 @@ def compile_all(program: str, folder: Path) -> None:
     Sources that do not compile are left as they are: some packages bring some for other versions.
     """
     command = [
-        program, "-S", "-m", "compileall", "-q", "-q", "-f", "-s", str(folder), "-p", TASK,
+        program, "-P", "-S", "-m", "compileall", "-q", "-q", "-f", "-s", str(folder), "-p", TASK,
         "--invalidation-mode", "unchecked-hash", str(folder),
     ]  # fmt: skip
     environment = {"PATH": os.defpath, "PYTHONHASHSEED": "0"}  # sets among the constants keep their order
     subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603  as above
 
 
-def try_imports(program: str, folder: Path, modules: tuple[str, ...]) -> None:
-    """Import the modules from the folder and nowhere else; ``OutsideError`` where that fails or loads too much."""
+def try_imports(program: str, folder: Path, modules: tuple[str, ...], forbidden: tuple[str, ...] = FORBIDDEN) -> None:
+    """Import the modules from the folder and nowhere else; ``OutsideError`` where that fails, or loads too much."""
     command = [program, "-I", "-S", "-B", "-c", TRY, str(folder), json.dumps(modules)]
     environment = {"PATH": os.defpath}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  as above
     if done.returncode:
         raise OutsideError(f"the bundle cannot be imported:\n{done.stderr[-2000:].strip()}")
-    loaded = set(json.loads(done.stdout)) & set(FORBIDDEN)
+    loaded = set(json.loads(done.stdout.splitlines()[-1])) & set(forbidden)
     if loaded:
         raise OutsideError(f"the bundle imports {', '.join(sorted(loaded))}, which workers do without")

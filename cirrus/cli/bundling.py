@@ -12,7 +12,8 @@ from cirrus.store.aside import aside
 
 async def bundle(arguments: Namespace) -> None:
     """Build a bundle and write it to a file."""
-    wish = Wish(arguments.python, arguments.architecture, (*arguments.sources, *arguments.packages))
+    sources = tuple(map(Path, arguments.sources))
+    wish = Wish(arguments.python, arguments.architecture, tuple(arguments.packages), sources)
     path = Path(arguments.output or f"cirrus-{wish.python}-{wish.architecture}.zip")
     built = await aside(lambda: _written(wish, path))
     summary = _summary(built, path)

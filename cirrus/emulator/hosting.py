@@ -48,7 +48,7 @@ async def role_for(store: str) -> dict[str, str]:
 async def host(at: LambdaFunction, wish: Hosted, clock: Clock) -> None:
     """Build the bundle, unless it was built before, and make the function; ``OutsideError``, ``PipelineError``."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    data = await aside(lambda: cached(Wish(python, machine(), wish.extra)))
+    data = await aside(lambda: cached(Wish.here(wish.extra)))
     code = Code(
         data=data, handler=f"{HANDLER}.handler", python=python, architecture=machine(), memory=wish.memory,
         timeout=wish.timeout, role=ROLE,
