@@ -174,7 +174,7 @@ class Meter:
                 del self._open[worker]
 
     def settle(self, at: float, *, known: bool) -> None:
-        """Nothing more will be heard: whoever is open has ended by now if that is ``known``, or may last to its limit."""
+        """Nothing more is heard: whoever is open has ended by now if that is ``known``, or may last to its limit."""
         for worker, bills in list(self._open.items()):
             for bill in bills:
                 seconds = bill.seconds(at) if known else _billed(bill.timeout)
