@@ -76,6 +76,11 @@ def denied(error: OutsideError) -> bool:
     return is_denied(cast("Exception", error.__cause__)) or foreign_code(error) == "403"
 
 
+def session_of_all() -> AioSession:
+    """A session that has read what it needs to know of all services."""
+    return new_session(*SERVICES)
+
+
 def region_here() -> str | None:
     """The region of the environment or the profile."""
     found: str | None = new_session("sts").get_config_variable("region")
@@ -89,9 +94,9 @@ def partition_of(region: str) -> str:
 
 
 @asynccontextmanager
-async def services(region: str, endpoints: Endpoints) -> AsyncIterator[Services]:
-    """Connect lazily; credentials are looked for where AWS's own tools look."""
-    session = await aside(lambda: new_session(*SERVICES))
+async def services(region: str, endpoints: Endpoints, session: AioSession | None = None) -> AsyncIterator[Services]:
+    """Connect lazily; credentials are looked for where AWS's own tools look, or are those of the session."""
+    session = session or await aside(session_of_all)
     async with AsyncExitStack() as stack:
         clients = {one: await _client(session, one, region, endpoints.get(one), stack) for one in SERVICES}
         yield Services(clients, region)

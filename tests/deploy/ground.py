@@ -6,8 +6,11 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import pytest
+from aiobotocore.session import AioSession
 
 from cirrus.bundle.building import MANIFEST
 from cirrus.bundle.packing import hashes, pack
@@ -15,7 +18,7 @@ from cirrus.clock import SystemClock
 from cirrus.deploy.account import Account
 from cirrus.deploy.apply import Change
 from cirrus.deploy.deployment import Deployment
-from cirrus.deploy.services import Endpoints, Services, services
+from cirrus.deploy.services import Endpoints, Service, Services, services, session_of_all
 from cirrus.deploy.stamps import Stamp, stamp_here
 from cirrus.emulator.emulator import Emulator, Options, emulator
 from cirrus.store.sigv4 import Credentials
@@ -23,6 +26,7 @@ from tests.deploy.moto_server import ACCOUNT
 
 REGION = "us-west-2"
 KEYS = Credentials("an-access-key", "a-secret-key-of-tests")
+STAMP = Stamp("1.2.3", "0123456789abcdef")
 HANDLER = "def handler(event, context):\n    return event\n"
 
 
@@ -36,6 +40,13 @@ def bundle(source: str = HANDLER, **manifest: object) -> bytes:
     return pack({**files, MANIFEST: json.dumps(told).encode()})
 
 
+class Hasty(SystemClock):
+    """A clock on which waiting takes a part of the time."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / 50)
+
+
 @dataclass(frozen=True)
 class Ground:
     """Where tests deploy to, as themselves."""
@@ -46,20 +57,27 @@ class Ground:
 
     @property
     def account(self) -> Account:
-        return Account(self.services, SystemClock())
+        return Account(self.services, Hasty())
 
     @property
     def endpoints(self) -> Endpoints:
         return endpoints(self.moto, self.lambdas.endpoint)
 
-    async def deploy(
-        self, deployment: Deployment, code: bytes, stamp: Stamp | None = None, *, dry: bool = False
-    ) -> list[Change]:
-        found = self.account.deploy(deployment, code, stamp or stamp_here(), dry=dry)
+    async def ask(self, service: Service, method: str, **parameters: object) -> Any:
+        return await self.services.ask(service, method, **parameters)
+
+    async def deploy(self, deployment: Deployment, code: bytes, *, dry: bool = False) -> list[Change]:
+        found = self.account.deploy(deployment, code, STAMP, dry=dry)
         return [change async for change in found]
 
     async def destroy(self, deployment: Deployment, *, data: bool = False, dry: bool = False) -> list[Change]:
         return [change async for change in self.account.destroy(deployment, data=data, dry=dry)]
+
+
+@cache
+def session() -> AioSession:
+    """One for all tests: to read what it knows takes longer than most of them."""
+    return session_of_all()
 
 
 def endpoints(moto: str, lambdas: str) -> Endpoints:
@@ -79,5 +97,5 @@ async def ground(moto: str, patch: pytest.MonkeyPatch, options: Options | None =
     options = replace(options or Options(), region=REGION, account=ACCOUNT, credentials=KEYS, preload=("json",))
     for name, value in environment().items():
         patch.setenv(name, value)
-    async with emulator(options) as lambdas, services(REGION, endpoints(moto, lambdas.endpoint)) as found:
+    async with emulator(options) as lambdas, services(REGION, endpoints(moto, lambdas.endpoint), session()) as found:
         yield Ground(moto, lambdas, found)
