@@ -9,8 +9,10 @@ from cirrus import checks
 from cirrus.cli.output import print_json
 from cirrus.cli.reaching import described, reached
 from cirrus.clock import SystemClock
-from cirrus.deploy.doctor import Doctor, Finding
+from cirrus.deploy.doctor import Doctor, Finding, Wants
+from cirrus.deploy.stamps import stamp_here
 from cirrus.errors import OutsideError
+from cirrus.store.aside import aside
 
 SIGNS = {"fine": "ok", "wrong": "MISSING", "unknown": "?"}
 
@@ -19,9 +21,10 @@ async def doctor(arguments: Namespace) -> None:
     """Look at everything; ``OutsideError`` where something is missing."""
     checks.integer("doctor.workers", arguments.workers, 1, 1_000_000)
     deployment = await described(arguments)
+    wants = Wants(arguments.workers, await aside(stamp_here), tuple(arguments.shards))
     found: list[Finding] = []
     async with reached(arguments, deployment) as services:
-        async for finding in Doctor(services, deployment, arguments.workers, SystemClock()).findings(arguments.shards):
+        async for finding in Doctor(services, deployment, wants, SystemClock()).findings():
             found.append(finding)
             if not arguments.json:
                 _print(finding)

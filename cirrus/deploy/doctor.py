@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from cirrus.deploy.places import Place
 from cirrus.deploy.plan import EVENT_AGE, RETRIES, planned
 from cirrus.deploy.services import Services, denied, foreign_answer
 from cirrus.deploy.shards import unreachable
-from cirrus.deploy.stamps import SOURCE, VERSION, Stamp, stamp_here
+from cirrus.deploy.stamps import SOURCE, VERSION, Stamp
 from cirrus.errors import OutsideError, PipelineError
 from cirrus.store.aside import aside
 
@@ -35,16 +35,25 @@ class Finding:
     remedy: str = ""
 
 
-class Doctor:
-    """Looks at a deployment as these credentials see it, for a run of ``workers`` at a time."""
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a run will want: so many workers at a time, code of that stamp, the shards at those URLs."""
 
-    def __init__(self, services: Services, deployment: Deployment, workers: int, clock: Clock) -> None:
+    workers: int
+    stamp: Stamp
+    shards: tuple[str, ...] = ()
+
+
+class Doctor:
+    """Looks at a deployment as these credentials see it, for what a run will want."""
+
+    def __init__(self, services: Services, deployment: Deployment, wants: Wants, clock: Clock) -> None:
         self._services = services
         self._deployment = deployment
-        self._workers = workers
+        self._wants = wants
         self._clock = clock
 
-    async def findings(self, shards: Sequence[str]) -> AsyncIterator[Finding]:
+    async def findings(self) -> AsyncIterator[Finding]:
         """One after the other; without credentials only what can be seen without them."""
         credentials, answer = await self._credentials()
         yield credentials
@@ -53,7 +62,7 @@ class Doctor:
             async for finding in self._things(answer):
                 yield finding
         yield await self._prices()
-        for url in shards:
+        for url in self._wants.shards:
             yield await _shard(url)
 
     async def _things(self, identity: dict[str, Any]) -> AsyncIterator[Finding]:
@@ -65,7 +74,7 @@ class Doctor:
         function, found = await self._function()
         yield function
         if found is not None:
-            stamp = await aside(stamp_here)
+            stamp = self._wants.stamp
             told = found.get("Environment", {}).get("Variables", {})
             yield self._version(stamp, told.get(VERSION, ""))
             if told.get(VERSION) == stamp.version:
@@ -171,14 +180,14 @@ class Doctor:
                 most, whose = limits["UnreservedConcurrentExecutions"], "left in the account"
         except OutsideError as error:
             return _unseen("concurrency", error, "these credentials may not see it (lambda:GetAccountSettings)")
-        if most >= self._workers:
+        if most >= self._wants.workers:
             return Finding("concurrency", "fine", f"{most} executions {whose}")
         remedy = (
             f"aws lambda delete-function-concurrency --function-name {name}, or cirrus deploy --concurrency"
             if "reserved" in whose
             else "ask AWS for more: Service Quotas, AWS Lambda, Concurrent executions; or run fewer workers"
         )
-        return Finding("concurrency", "wrong", f"{most} executions {whose}, {self._workers} are wanted", remedy)
+        return Finding("concurrency", "wrong", f"{most} executions {whose}, {self._wants.workers} are wanted", remedy)
 
     async def _prices(self) -> Finding:
         try:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
+from tests.deploy.served import serving
+
 MESSAGE = "The role defined for the function cannot be assumed by Lambda."
 
 
@@ -39,12 +41,5 @@ async def front(target: str, refusals: int) -> AsyncIterator[Front]:
         made = Front(target, refusals, session)
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{rest:.*}", made.answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            made.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(app) as made.endpoint:
             yield made
-        finally:
-            await runner.cleanup()
