@@ -84,7 +84,7 @@ def _verb(verbs: Any, name: str, help_text: str, *, stored: bool = True) -> Argu
     made: ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text, epilog=EPILOG)
     made.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     if stored:
-        made.add_argument("--store", default=None, metavar="FOLDER", help="where objects are kept (~/.cirrus)")
+        made.add_argument("--store", default=None, metavar="STORE", help="a folder or s3://bucket/prefix (~/.cirrus)")
     made.set_defaults(verb=name)
     return made
 
