@@ -70,23 +70,33 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResumed:
-    """A stage goes on where an earlier driver's shards stood: ``units`` were finished, with ``rows`` learnt from."""
+    """A stage goes on where an earlier driver's shards stood: ``units`` were finished, with ``rows`` learnt from.
+
+    ``steps`` is how many steps the shards begin with, those of unfinished units included. ``again``: how many more the
+    earlier driver had seen done when it last wrote its progress down; they were lost with the shards and are done again.
+    """
 
     at: float
     stage: str
     units: int
     rows: int
+    steps: int
+    again: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProgress:
-    """``done`` of ``total`` units are finished (``total`` 0: not bounded); ``rows`` went through so far."""
+    """``done`` of ``total`` units are finished (``total`` 0: not bounded); ``rows`` went through so far.
+
+    ``steps`` is how many steps of training workers have done, of the units that are not finished as well.
+    """
 
     at: float
     stage: str
     done: int
     total: int
     rows: int
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

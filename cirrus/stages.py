@@ -42,7 +42,8 @@ async def through(crew: Crew, task: Task, wishes: Mapping[str, int]) -> Outcome:
     outcome = Outcome()
     manifest, dataset = await _prepare(crew, task, wishes, outcome)
     for number, stage in enumerate(task.pipeline.trains, 1):
-        job = Job(replace(stage, workers=wishes[stage.name]), number, manifest, dataset)
+        reached = task.past.steps.get(stage.name, 0)
+        job = Job(replace(stage, workers=wishes[stage.name]), number, manifest, dataset, reached)
         await _train(crew, task, job, outcome)
     return outcome
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from cirrus.actors.bus import EventBus, curve
 from cirrus.clock import Clock
 from cirrus.errors import Conflict, StoreError, WireError
-from cirrus.events import Event
+from cirrus.events import Event, StageProgress, StageResumed
 from cirrus.store.base import ObjectStore
 from cirrus.wire.codec import Codec
 
@@ -46,6 +46,26 @@ LINES: Codec[Line] = Codec(Line, LONGEST)
 def part_key(run_id: str, epoch: int, part: int) -> str:
     """The key of a part of the log; parts count from 0 in each epoch."""
     return f"runs/{run_id}/events/{epoch:08d}-{part:08d}.jsonl"
+
+
+async def steps_said(store: ObjectStore, run_id: str, epoch: int) -> dict[str, int]:
+    """How many steps of a training stage were done when a driver before that epoch last wrote so, by the stage's name.
+
+    Only the newest part of the logs that says something of steps is read; what cannot be read says nothing.
+    """
+    parts = [info.key async for info in store.list(f"runs/{run_id}/events/")]
+    found: dict[str, int] = {}
+    for key in reversed([one for one in parts if one < part_key(run_id, epoch, 0)]):
+        for line in (await store.get(key)).splitlines():
+            with contextlib.suppress(WireError, UnicodeDecodeError):
+                match LINES.from_json(str(line, "utf-8")).event:
+                    case StageProgress(stage=stage, steps=steps) | StageResumed(stage=stage, steps=steps) if steps:
+                        found[stage] = steps
+                    case _:
+                        pass
+        if found:
+            break
+    return found
 
 
 class EventLog:

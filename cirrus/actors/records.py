@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
+from cirrus.actors.event_log import steps_said
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.core.cost import Cost
@@ -30,7 +31,7 @@ class Past:
     """What the journal says of a run: the data set's manifest, finished stages with their figures, wishes, a kill.
 
     ``orders``: names of the orders from outside that were obeyed. ``budget``: the newest, where there is another than
-    the pipeline's.
+    the pipeline's. ``steps``: how far an earlier driver has seen a stage go, which its log says and not the journal.
     """
 
     manifest: str = ""
@@ -39,6 +40,7 @@ class Past:
     killed: str = ""
     orders: set[str] = field(default_factory=set)
     budget: Budget | None = None
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 class Records:
@@ -86,7 +88,7 @@ class Records:
 
     async def past(self) -> Past:
         """Everything that was decided so far, and no earlier driver decides more."""
-        past = Past()
+        past = Past(steps=await steps_said(self._store, self._run_id, self.epoch))
         for entry in await self._journal.take_over():
             match entry.kind, entry.fields:
                 case "prepared", {"manifest": str(manifest), "stage": str(stage), "metrics": dict(metrics)}:

@@ -39,12 +39,13 @@ class Learnt:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training stage's place in its run."""
+    """A training stage's place in its run; ``reached``: the steps that an earlier driver has seen done."""
 
     stage: Train
     number: int
     manifest: str
     dataset: DataSet
+    reached: int = 0
 
 
 async def train(crew: Crew, job: Job) -> Learnt:
@@ -75,6 +76,7 @@ class _Training:
         self._key = key
         self._began = began
         self._line = job.number
+        self._reached = job.reached
         self._tables: list[TableSpec] = []
         self._sizes = [block.rows for block in job.dataset.train]
         self._blocks = len(self._sizes)
@@ -85,6 +87,8 @@ class _Training:
         self._samples = 0
         self._before = 0  # samples that earlier drivers' workers learnt from
         self._steps = 0
+        self._restored = 0  # steps that the shards began with
+        self._done = 0  # steps: what the shards had when they were last asked, and what workers did since
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._asked = 0  # evaluations that were asked for
         self._asked_at = began
@@ -109,7 +113,8 @@ class _Training:
         await self._crew.shards.create(tables)
         ledgers = await self._crew.shards.ledgers(self._line)
         self._course.handle(course.Begun(ledgers))
-        if self._course.units:
+        self._done = self._restored = self._course.applied(ledgers)
+        if self._restored or self._reached:
             self._resumed()
         epochs = stage.until.most_epochs()
         total = None if epochs is None else epochs * self._blocks
@@ -126,11 +131,18 @@ class _Training:
             await self._crew.scheduler.ask(Steer(Allow(self._evaluator, 0)))
 
     def _resumed(self) -> None:
-        """Shards that were restored have applied some units already."""
-        units, rows = self._course.units, self._samples_learnt()
+        """The stage had begun; the shards have been restored with some steps of it, or none."""
+        rows, steps = self._samples_learnt(), self._restored
         self._samples = self._before = rows
         self._crew.bus.publish(
-            events.StageResumed(at=self._crew.at, stage=self._stage.name, units=units, rows=rows)
+            events.StageResumed(
+                at=self._crew.at,
+                stage=self._stage.name,
+                units=self._course.units,
+                rows=rows,
+                steps=steps,
+                again=max(0, self._reached - steps),
+            )
         )
 
     async def learn(self) -> tuple[str, ...]:
@@ -158,6 +170,7 @@ class _Training:
                 case course.Inquire():
                     await self._crew.shards.create(self._tables)  # it may have died before its first snapshot
                     ledgers = await self._crew.shards.ledgers(self._line)
+                    self._done = self._course.applied(ledgers)
                     todo += self._course.handle(course.Applied(self._now, ledgers))
                 case course.Save():
                     saved = await self._crew.shards.snapshot(self._line)
@@ -194,7 +207,7 @@ class _Training:
         seconds = self.seconds
         metrics = {
             "samples": float(self._samples_learnt()),
-            "steps": float(self._steps),
+            "steps": float(self._restored + self._steps),
             "seconds": seconds,
             "samples_per_second": (self._samples_learnt() - self._before) / max(seconds, 1e-9),
             "train_loss": self._train_loss(),
@@ -218,6 +231,7 @@ class _Training:
             case Pulse(pool, samples, steps, loss) if pool == self._stage.name:
                 self._samples += samples
                 self._steps += steps
+                self._done += steps
                 if samples:
                     self._recent.append((loss, samples))
                 if self._crew.at - self._told >= TELL:
@@ -239,6 +253,7 @@ class _Training:
                 done=self._course.units,
                 total=0 if epochs is None else epochs * self._blocks,
                 rows=self._samples_learnt(),
+                steps=self._done,
             )
         )
 

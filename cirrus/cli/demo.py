@@ -14,6 +14,7 @@ from cirrus import checks
 from cirrus.cli.output import print_json, print_table
 from cirrus.cli.places import chosen, s3_server
 from cirrus.cli.running import follow
+from cirrus.cli.show import choose
 from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.base import Place
 from cirrus.emulator.place import emulated
@@ -60,7 +61,7 @@ async def demo(arguments: Namespace) -> None:
         truth = await asyncio.to_thread(criteo_like, path, arguments.rows, arguments.seed)
         optimum = await asyncio.to_thread(truth.loss_of_truth, lambda numbers: numbers % FOLD == FOLD - 1)
         data = await _within_reach(path, place)
-        result = await follow(demo_pipeline(data), place, quiet=arguments.json)
+        result = await follow(demo_pipeline(data), place, choose(as_json=arguments.json))
     report(result, optimum, clock.monotonic() - began, as_json=arguments.json)
 
 

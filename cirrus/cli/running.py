@@ -8,16 +8,15 @@ from dataclasses import asdict
 from cirrus.cli.files import beside, changed, load_pipeline, own_sources
 from cirrus.cli.output import print_json, print_table
 from cirrus.cli.places import chosen
-from cirrus.cli.show import choose
+from cirrus.cli.show import Show, choose
 from cirrus.cloud.base import Place
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.runs import start
 
 
-async def follow(pipeline: Pipeline | str, place: Place, *, quiet: bool, budget: Budget | None = None) -> Result:
-    """Run a pipeline, or go on with the run of that id, and show it on standard error meanwhile."""
-    show = choose(as_json=quiet)
+async def follow(pipeline: Pipeline | str, place: Place, show: Show, budget: Budget | None = None) -> Result:
+    """Run a pipeline, or go on with the run of that id, and show it meanwhile."""
     async with start(pipeline, on=place, budget=budget) as run:
         await show.follow(run.events(), lambda: run.cost)
         return await run.result()
@@ -28,7 +27,7 @@ async def run_file(arguments: Namespace) -> None:
     with beside(arguments.file):
         pipeline = changed(load_pipeline(arguments.file), arguments.set)
         place = chosen(arguments, own_sources(pipeline))
-        result = await follow(pipeline, place, quiet=arguments.json)
+        result = await follow(pipeline, place, choose(as_json=arguments.json))
     if arguments.json:
         print_json(summary(result))
     else:
@@ -40,9 +39,9 @@ def summary(result: Result) -> dict[str, object]:
     return {"run_id": result.run_id, "metrics": dict(result.metrics), "cost": asdict(result.cost)}
 
 
-def print_result(result: Result) -> None:
-    """A result for people."""
-    rows = [("run", result.run_id)]
+def print_result(result: Result, *more: tuple[str, str]) -> None:
+    """A result for people, with ``more`` behind the run's id."""
+    rows = [("run", result.run_id), *more]
     for stage, metrics in result.metrics.items():
         rows += [(f"{stage} {name.replace('_', ' ')}", f"{value:,.6g}") for name, value in metrics.items()]
     cost = result.cost

@@ -110,8 +110,9 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
             return f"{stage}: {steps} steps of {units} units were lost and are done again"
         case StageStarted(stage=stage, workers=workers):
             return f"{stage}: begins with {workers} workers"
-        case StageResumed(stage=stage, units=units, rows=rows):
-            return f"{stage}: goes on where {units} units were finished, {rows:,} rows"
+        case StageResumed(stage=stage, units=units, rows=rows, steps=steps, again=again):
+            there = f"{stage}: goes on at step {steps:,} ({units} units, {rows:,} rows)"
+            return f"{there}; {again:,} steps that were done after it are done again"
         case StageProgress(stage=stage, done=done, total=total, rows=rows):
             of = f" of {total}" if total else ""
             return f"{stage}: {done}{of} units, {rows:,} rows"

@@ -144,6 +144,12 @@ class Course:
         """How far the stage is at ``at``, by its finished units."""
         return self._progress.reached(at)
 
+    def applied(self, ledgers: Sequence[Ledger]) -> int:
+        """How many steps of the stage all shards have applied, those of units that are not finished included."""
+        closed = min(ledger.floor for ledger in ledgers)
+        opened = {unit for ledger in ledgers for unit in ledger.units if unit >= closed}
+        return sum(self._size(unit).steps - self._missing(unit, ledgers) for unit in (*range(closed), *opened))
+
     def handle(self, event: CourseEvent) -> tuple[CourseCommand, ...]:  # noqa: PLR0911  one arm an event
         """Take in what happened and say what is to be done, in this order."""
         match event:

@@ -56,6 +56,11 @@ class Ledger:
         return self._floor
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """The units that were opened and are not closed."""
+        return tuple(self._units)
+
+    @property
     def highest(self) -> int:
         """The highest attempt of any open unit; 0 where there is none."""
         return max((attempt for attempt, _ in self._units.values()), default=0)

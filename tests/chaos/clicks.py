@@ -14,6 +14,7 @@ from cirrus.steps import Bucket, Hash, every
 from cirrus.store.base import ObjectStore
 from cirrus.store.datasets import load
 from cirrus.testing.data import criteo_like
+from cirrus.trained import Model
 from cirrus.until import epochs
 from tests.chaos.models import CountedLogistic
 
@@ -53,9 +54,14 @@ def clicks(folder: Path, workers: int, shards: int) -> Pipeline:
 
 async def check(store: ObjectStore, result: Result) -> None:
     """Every minibatch of the data set has counted once in every pass."""
-    dataset = await load(store, f"runs/{result.run_id}/prepare/manifest.json")
+    await check_model(store, result.run_id, result.model)
+
+
+async def check_model(store: ObjectStore, run_id: str, model: Model) -> None:
+    """The same of a model that was read from the store."""
+    dataset = await load(store, f"runs/{run_id}/prepare/manifest.json")
     steps = sum(steps_in(block.rows, MINIBATCH) for block in dataset.train)
     expected = np.zeros(ROOM, np.float32)
     expected[:steps] = PASSES
-    found = result.model.weights["counts"][:, 0]
+    found = model.weights["counts"][:, 0]
     assert (found == expected).all(), f"{found.tolist()} instead of {PASSES} for each of {steps} minibatches"

@@ -18,6 +18,7 @@ from cirrus.pipeline import Pipeline, Prepare, Train
 from cirrus.results import Result
 from cirrus.sources import libsvm
 from cirrus.testing.counting import Counting
+from cirrus.trained import Model
 from cirrus.until import epochs
 from tests.chaos.costly import Costly
 
@@ -71,8 +72,11 @@ class Oracle:
 
     def check(self, result: Result) -> None:
         """Every minibatch has counted exactly once in every pass."""
-        assert result.model is not None
-        counts: NDArray[np.float32] = result.model.weights["counts"][:, 0]
+        self.check_model(result.model)
+
+    def check_model(self, model: Model) -> None:
+        """The same of a model that was read from the store."""
+        counts: NDArray[np.float32] = model.weights["counts"][:, 0]
         expected = np.zeros(self.steps + 5, np.float32)
         expected[: self.steps] = self.passes
         wrong = np.flatnonzero(counts != expected)
