@@ -10,7 +10,7 @@ from typing import Protocol
 
 import uvloop
 
-from cirrus.actors.worker import Worker, resident
+from cirrus.actors.worker import FULL, Worker, resident
 from cirrus.actors.worker_process import age, open_job
 from cirrus.clock import SystemClock
 from cirrus.cloud.assignments import assignment_from_json
@@ -47,7 +47,8 @@ def handler(event: object, context: Context) -> dict[str, object]:
     before = age() if next(_EVENTS) == 0 else 0.0  # the first event's bill begins with the process
     remaining = before + max(context.get_remaining_time_in_millis() / 1000, 0.001)
     memory = min(given.memory, int(context.memory_limit_in_mb))
-    worker = Worker(replace(given, timeout=min(given.timeout, remaining), memory=memory), clock, open_job, before)
+    limited = replace(given, timeout=min(given.timeout, remaining), memory=memory)
+    worker = Worker(limited, clock, open_job, before, FULL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         goodbye = runner.run(worker.run())
     return {

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import resource
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
@@ -36,7 +38,10 @@ ATTEMPT = 10.0  # seconds for one attempt to reach it
 BACKOFF = Backoff(0.05, 2.0, 1.0)
 LONGEST_DETAIL = 8192
 MARGIN = 0.05  # of the timeout: the time to hand back and leave before the provider ends the worker
+FULL = 0.9
 LEAST_MARGIN, MOST_MARGIN = 0.5, 10.0  # seconds; never more than a quarter of the timeout
+
+STATM = Path("/proc/self/statm")
 
 OpenJob = Callable[[Bench, str], Awaitable[Job]]
 
@@ -106,9 +111,15 @@ class Line:
 
 
 class Worker:
-    """One worker from its assignment to its end; its provider has counted ``age`` seconds of its time already."""
+    """One worker from its assignment to its end; its provider has counted ``age`` seconds of its time already.
 
-    def __init__(self, assignment: Assignment, clock: Clock, open_job: OpenJob, age: float = 0.0) -> None:
+    It leaves with the part ``full`` of its memory: ``FULL`` where nobody would tell that it was killed for more.
+    """
+
+    def __init__(
+        self, assignment: Assignment, clock: Clock, open_job: OpenJob, age: float = 0.0, full: float = math.inf
+    ) -> None:
+        self._most = full * assignment.memory * 2**20
         self._assignment = assignment
         self._clock = clock
         self._open_job = open_job
@@ -210,8 +221,18 @@ class Worker:
         while True:
             await self._clock.sleep(BEAT)
             await line.say(Beat(resident()) if line.job is None else line.job.beat())
+            if (held := holding()) > self._most:
+                line.end("memory", f"{held >> 20} MB resident, nearly all of its {self._assignment.memory} MB")
             if self._standing.leaving is not None:
                 line.end("drained", "")
+
+
+def holding() -> int:
+    """Bytes of memory that this process holds now; 0 where the system does not tell."""
+    try:
+        return int(STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def resident() -> int:
