@@ -60,8 +60,7 @@ async def test_workers_are_under_the_runtime_client_keep_objects_on_s3_and_liste
             result = await run.result()
         assert [one.outcome for one in found.reports] == ["done"] * len(found.reports)
         assert len(found.reports) == result.cost.invocations
-        billed = sum(one.gb_seconds for one in found.reports)
-        assert billed <= result.cost.gb_seconds <= billed + 0.5 * len(found.reports)
+        assert sum(one.gb_seconds for one in found.reports) <= result.cost.gb_seconds
         store = open_store(ground.place(found).url)
         keys = [one.key async for one in store.list(f"runs/{result.run_id}/")]
         await store.close()
