@@ -14,6 +14,7 @@ VERBS = {
     "bundle": "cirrus.cli.bundling:bundle",
     **deploy_verbs.VERBS,
     "prices": "cirrus.cli.pricing:prices",
+    "estimate": "cirrus.cli.estimating:estimate_file",
 }
 
 
@@ -29,6 +30,7 @@ def add(verb: Verb) -> None:
     made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
     deploy_verbs.add(verb)
     _prices(verb)
+    _estimate(verb)
 
 
 def _prices(verb: Verb) -> None:
@@ -36,3 +38,15 @@ def _prices(verb: Verb) -> None:
     made.add_argument("--region", metavar="NAME", help="only that region")
     made.add_argument("--refresh", action="store_true", help="ask AWS for the region's newest prices, and keep them")
     made.add_argument("--url", metavar="URL", help="the server to ask in place of AWS's price list")
+
+
+def _estimate(verb: Verb) -> None:
+    made = verb("estimate", "say what a run would cost and take, after trying a little of it here", stored=False)
+    made.add_argument("file", metavar="FILE[:NAME]", help="the file, and the pipeline's name in it (pipeline)")
+    change = "change a setting, such as train.workers=8"
+    made.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
+    how = "what to try it on: processes, or functions of the emulator (local)"
+    made.add_argument("--on", choices=("local", "emulator"), default="local", help=how)
+    made.add_argument("--region", metavar="NAME", help="where functions would run (AWS_REGION, or us-east-1)")
+    made.add_argument("--architecture", default="x86_64", metavar="NAME", help="x86_64 or arm64 (x86_64)")
+    made.add_argument("--memory", type=int, default=1769, metavar="MB", help="what each function would have (1769)")

@@ -1,0 +1,75 @@
+"""What a run would cost and take, told before it runs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cirrus.cli.demo import demo_pipeline
+from cirrus.cli.estimating import estimate_file
+from cirrus.cli.main import parser
+from cirrus.clock import SystemClock
+from cirrus.cloud.places import local
+from cirrus.errors import InputError, PipelineError
+from cirrus.estimates import estimate
+from cirrus.runs import run
+from cirrus.sources import libsvm
+from cirrus.testing.data import criteo_like
+from cirrus.until import loss_below
+from tests.chaos.ground import Oracle
+from tests.cloud.priced import Priced
+
+SIZES = (1 << 20, 4 << 20)
+FILE = """
+from cirrus import Budget, Pipeline, Prepare, Train, libsvm
+pipeline = Pipeline(name="small", data=libsvm({path!r}), stages=(Prepare(workers=1), Train(workers=2)),
+                    budget=Budget(dollars=0.0))
+"""
+
+
+async def test_an_estimate_is_near_what_the_run_costs_then(tmp_path: Path) -> None:
+    """How near is for a quiet machine to show; here the two may differ by what others do at the same time."""
+    path = tmp_path / "clicks.tsv"
+    criteo_like(path, 40_000, 0)
+    pipeline = demo_pipeline(str(path))
+    found = await estimate(pipeline, Priced(), SystemClock(), SIZES)
+    result = await run(pipeline, on=Priced(tmp_path / "store"))
+    assert found.measured < found.rows == pytest.approx(40_000, rel=0.02)
+    assert [one.stage for one in found.stages] == ["prepare", "train"]
+    assert found.stages[1].rows == pytest.approx(64_000, rel=0.05)
+    assert found.dollars == pytest.approx(sum(one.dollars for one in found.stages))
+    print(f"estimated {found.dollars:.6f}, metered {result.cost.dollars:.6f} dollars")
+    assert result.cost.dollars / 4 < found.dollars < result.cost.dollars * 4
+
+
+async def test_a_command_estimates_a_file_and_names_the_same_on_one_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.libsvm.gz"
+    rows.write_bytes(gzip.compress(b"".join(b"%d %d:1\n" % (number % 2, number % 50 + 1) for number in range(3000))))
+    file = tmp_path / "estimated.py"
+    file.write_text(FILE.format(path=str(rows)))
+    words = ["estimate", str(file), "--region", "eu-central-1", "--architecture", "arm64", "--set", "train.workers=20"]
+    await estimate_file(parser().parse_args([*words, "--json"]))
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == told["measured"] == 3000
+    assert 0 < told["dollars"] == pytest.approx(sum(one["dollars"] for one in told["stages"]))
+    assert [one["workers"] for one in told["stages"]] == [1, 20]
+    assert told["one_machine"]["host_dollars"] == pytest.approx(told["one_machine"]["seconds"] / 3600 * 0.115)
+    await estimate_file(parser().parse_args(words))
+    assert "the same on one machine" in capsys.readouterr().out
+
+
+async def test_what_cannot_be_foreseen_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    oracle = Oracle(rows=64)
+    pipeline = oracle.pipeline(tmp_path, oracle.train(workers=1))
+    endless = replace(pipeline.trains[0], until=loss_below(0.4))
+    tested = replace(pipeline.prepare, test=0.5)
+    with pytest.raises(PipelineError, match=r"train\.until"):
+        await estimate(replace(pipeline, stages=(tested, endless)), local(), SystemClock())
+    with pytest.raises(InputError):
+        await estimate(replace(pipeline, data=libsvm(tmp_path / "none")), local(), SystemClock())
