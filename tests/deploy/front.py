@@ -1,8 +1,8 @@
-"""A server before the emulator that does not know a new role yet."""
+"""A server before the emulator that refuses some requests."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -10,36 +10,29 @@ from aiohttp import web
 
 from tests.deploy.served import serving
 
-MESSAGE = "The role defined for the function cannot be assumed by Lambda."
-
-
-class Front:
-    """Refuses so many times to create a function, and passes on everything else."""
-
-    def __init__(self, target: str, refusals: int, session: aiohttp.ClientSession) -> None:
-        self.endpoint = ""
-        self.refused = 0
-        self._target = target
-        self._refusals = refusals
-        self._session = session
-
-    async def answer(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if request.method == "POST" and request.path.endswith("/functions") and self.refused < self._refusals:
-            self.refused += 1
-            headers = {"x-amzn-errortype": "InvalidParameterValueException"}
-            return web.json_response({"message": MESSAGE, "Type": "User"}, status=400, headers=headers)
-        url = f"{self._target}{request.rel_url}"
-        async with self._session.request(request.method, url, data=body, headers=request.headers) as answer:
-            kept = {name: value for name, value in answer.headers.items() if name.lower().startswith("x-amz")}
-            return web.Response(body=await answer.read(), status=answer.status, headers=kept)
+Refusal = Callable[[web.Request], web.Response | None]
+NEW_ROLE = "The role defined for the function cannot be assumed by Lambda."
 
 
 @asynccontextmanager
-async def front(target: str, refusals: int) -> AsyncIterator[Front]:
-    async with aiohttp.ClientSession() as session:
-        made = Front(target, refusals, session)
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{rest:.*}", made.answer)
-        async with serving(app) as made.endpoint:
-            yield made
+async def front(target: str, refusal: Refusal) -> AsyncIterator[str]:
+    """Its URL; what it does not refuse is passed on to ``target``."""
+
+    async def answer(request: web.Request) -> web.Response:
+        body, refused = await request.read(), refusal(request)
+        if refused is not None:
+            return refused
+        url = f"{target}{request.rel_url}"
+        async with session.request(request.method, url, data=body, headers=request.headers) as found:
+            kept = {name: value for name, value in found.headers.items() if name.lower().startswith("x-amz")}
+            return web.Response(body=await found.read(), status=found.status, headers=kept)
+
+    app = web.Application(client_max_size=2**26)
+    app.router.add_route("*", "/{rest:.*}", answer)
+    async with aiohttp.ClientSession() as session, serving(app) as url:
+        yield url
+
+
+def refused(status: int, kind: str, message: str) -> web.Response:
+    """A refusal as Lambda words it."""
+    return web.json_response({"message": message}, status=status, headers={"x-amzn-errortype": kind})

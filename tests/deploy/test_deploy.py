@@ -10,14 +10,15 @@ from itertools import count
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 
 from cirrus.bundle.packing import pack
 from cirrus.deploy.apply import Change
 from cirrus.deploy.deployment import MARK, Deployment
 from cirrus.deploy.services import services
 from cirrus.errors import OutsideError, PipelineError
-from tests.deploy.front import front
-from tests.deploy.ground import HANDLER, REGION, STAMP, Ground, bundle, endpoints, environment, ground
+from tests.deploy.front import NEW_ROLE, front, refused
+from tests.deploy.ground import HANDLER, REGION, STAMP, Ground, bundle, endpoints, environment, ground, session
 from tests.deploy.moto_server import ACCOUNT
 
 NUMBERS = count()
@@ -245,11 +246,16 @@ async def test_what_was_interrupted_is_taken_up(place: Ground) -> None:
 async def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(
     moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = fresh()
-    async with ground(moto, monkeypatch) as place, front(place.lambdas.endpoint, refusals=3) as shy:
-        async with services(REGION, endpoints(moto, shy.endpoint)) as found:
+    one, left = fresh(), iter(range(3))
+
+    def shy(request: web.Request) -> web.Response | None:
+        new = request.method == "POST" and request.path.endswith("/functions") and next(left, None) is not None
+        return refused(400, "InvalidParameterValueException", NEW_ROLE) if new else None
+
+    async with ground(moto, monkeypatch) as place, front(place.lambdas.endpoint, shy) as url:
+        async with services(REGION, endpoints(moto, url), session()) as found:
             assert await replace(place, services=found).deploy(one, CODE) == whole(one)
-        assert shy.refused == 3
+        assert next(left, None) is None
         assert await place.deploy(one, CODE) == []
 
 

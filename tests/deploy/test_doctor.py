@@ -23,6 +23,7 @@ from cirrus.deploy.doctor import Doctor, Finding, Wants
 from cirrus.deploy.services import services
 from cirrus.deploy.stamps import Stamp
 from tests.actors.shards import cluster
+from tests.deploy.front import front, refused
 from tests.deploy.ground import REGION, STAMP, Ground, bundle, ground, session
 from tests.deploy.served import serving
 
@@ -196,9 +197,22 @@ async def test_a_shard_is_something_else(place: Ground) -> None:
 async def test_what_may_not_be_seen_is_not_wrong(place: Ground) -> None:
     one = fresh()
     await place.deploy(one, CODE)
-    async with denying() as url, services(REGION, {**place.endpoints, "lambda": url}, session()) as found:
-        told = await look(replace(place, services=found), one)
-    assert wrong(told) == ["function"]
+
+    def strict(request: web.Request) -> web.Response | None:
+        seen = request.path.endswith("/configuration")
+        return None if seen else refused(403, "AccessDeniedException", "not authorized")
+
+    async with front(place.lambdas.endpoint, strict) as url, lambda_at(place, url) as seen:
+        told = await look(seen, one)
+    assert wrong(told) == []
+    assert [name for name, one in told.items() if one.state == "unknown"] == ["events", "concurrency"]
+    assert "cirrus iam deployer" in told["events"].remedy
+
+
+async def test_these_credentials_may_nothing(place: Ground) -> None:
+    async with front("", lambda _: refused(403, "AccessDeniedException", "no")) as url, lambda_at(place, url) as seen:
+        told = await look(seen, fresh())
+    assert "function" in wrong(told)
     assert "cirrus iam driver" in told["function"].remedy
 
 
@@ -226,6 +240,13 @@ async def test_the_command_says_it_to_people_and_machines(place: Ground, capsys:
 
 
 @asynccontextmanager
+async def lambda_at(place: Ground, url: str) -> AsyncIterator[Ground]:
+    """The same, with Lambda at that URL."""
+    async with services(REGION, {**place.endpoints, "lambda": url}, session()) as found:
+        yield replace(place, services=found)
+
+
+@asynccontextmanager
 async def sts(body: str, skew: float = 0.0, status: int = 200) -> AsyncIterator[str]:
     """A server that knows who everybody is, and whose clock differs."""
 
@@ -235,19 +256,5 @@ async def sts(body: str, skew: float = 0.0, status: int = 200) -> AsyncIterator[
 
     app = web.Application()
     app.router.add_post("/", answer)
-    async with serving(app) as url:
-        yield url
-
-
-@asynccontextmanager
-async def denying() -> AsyncIterator[str]:
-    """A server that allows nothing."""
-
-    async def answer(_: web.Request) -> web.Response:
-        headers = {"x-amzn-errortype": "AccessDeniedException"}
-        return web.json_response({"Message": "not authorized"}, status=403, headers=headers)
-
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", answer)
     async with serving(app) as url:
         yield url
