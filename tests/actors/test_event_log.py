@@ -3,10 +3,10 @@
 import pytest
 
 from cirrus.actors.bus import EventBus, curve
-from cirrus.actors.event_log import FULL, POINTS, EventLog, part_key
+from cirrus.actors.event_log import FULL, POINTS, EventLog, part_key, steps_said
 from cirrus.actors.following import Pages
 from cirrus.errors import Corrupt, StoreError
-from cirrus.events import Event, LossReported, RunFinished, StageProgress, WorkerReplaced
+from cirrus.events import Event, LossReported, RunFinished, StageProgress, StageResumed, WorkerReplaced
 from cirrus.store.base import ObjectStore
 from cirrus.store.memory import MemoryStore
 from cirrus.testing.stores import MeddledStore, Request
@@ -112,6 +112,35 @@ async def test_a_write_that_fails_or_whose_answer_is_lost_is_made_good(when: str
     failing = False
     await log.close(END)
     assert await read(true) == [*said, END]
+
+
+async def logged(store: ObjectStore, epoch: int, *events: Event) -> None:
+    bus = EventBus()
+    log = EventLog(store, "a", epoch, bus)
+    for event in events:
+        bus.publish(event)
+        await log.write()
+    await log.close(END)
+
+
+def steps(count: int, stage: str = "train") -> StageProgress:
+    return StageProgress(at=1.0, stage=stage, done=1, total=0, rows=0, steps=count)
+
+
+async def test_the_newest_log_that_tells_of_steps_says_how_many_were_done() -> None:
+    store = MemoryStore()
+    assert await steps_said(store, "a", 1) == {}
+    long = [replaced(number, "x" * 20_000) for number in range(20)]
+    await logged(store, 1, steps(9, "first"), steps(70), steps(90), *long)
+    assert len([info async for info in store.list("runs/a/events/")]) > 3
+    resumed = StageResumed(at=0.0, stage="train", units=3, rows=300, steps=60, again=30)
+    await logged(store, 2, resumed, steps(61), steps(65))
+    await logged(store, 3, progress(1, "prepare"), replaced(1))
+    await store.put(part_key("a", 4, 0), b"{\n\xff\n")
+    await logged(store, 5, steps(1000))
+    found = [await steps_said(store, "a", epoch) for epoch in range(1, 7)]
+    assert found[:3] == [{}, {"first": 9, "train": 90}, {"train": 65}]
+    assert found[3:] == [{"train": 65}, {"train": 65}, {"train": 1000}]
 
 
 @pytest.mark.parametrize(

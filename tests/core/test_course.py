@@ -67,6 +67,22 @@ def test_what_a_shard_lost_after_the_last_unit_was_done_is_done_again_before_the
     assert done(made, 3, 2) == [Save()]
 
 
+@pytest.mark.parametrize(
+    ("ledgers", "steps"),
+    [
+        ([NOTHING, NOTHING], 0),
+        ([ALL, ALL], 12),
+        ([ALL, NOTHING], 0),
+        ([ledger(2, 1), ledger(0, 2, 2)], 3),
+        ([ledger(2, 1, 0)], 6),
+        ([Ledger.load([2, 2, 1, 1]), ledger(2, 2, 0)], 7),
+        ([Ledger.load([2]), Ledger.load([3, 3, 1, 0])], 6),
+    ],
+)
+def test_a_step_is_applied_where_every_shard_has_it(ledgers: list[Ledger], steps: int) -> None:
+    assert course(epochs(2)).applied(ledgers) == steps
+
+
 def test_a_word_that_all_is_done_does_not_end_a_stage_of_which_something_was_lost_meanwhile() -> None:
     made = course(epochs(2))
     done(made, 0, 1, 2)
