@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from aiohttp import ClientSession
-
 from cirrus import checks, events
 from cirrus.actors.bus import EventBus
 from cirrus.actors.crew import Crew
@@ -25,8 +23,10 @@ from cirrus.actors.inspection import inspect
 from cirrus.actors.kernel import Kernel, undisturbed
 from cirrus.actors.orders import Address, Orders
 from cirrus.actors.outside_orders import KillOrder, Order, OrderBox, ScaleOrder, heed
+from cirrus.actors.quarters import Quarters
 from cirrus.actors.records import Metrics, Past, Records, read_run, same_input
 from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
+from cirrus.actors.seats import Machine
 from cirrus.actors.shards import Plan, ShardCalls
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
@@ -67,8 +67,7 @@ class _Ground:
     """What is there before any stage begins, and is let go of after the last."""
 
     store: ObjectStore
-    session: ClientSession
-    processes: Processes
+    quarters: Quarters
     invoker: Invoker
 
 
@@ -277,9 +276,10 @@ class Driver:
 
     async def _on_ground(self, store: ObjectStore, task: Task) -> Outcome:
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(ClientSession())
             processes = Processes()
             stack.push_async_callback(lambda: undisturbed(processes.close(GRACE)))
+            quarters = Quarters(self._place.shards, Machine(self._clock, processes, SHARD))
+            stack.push_async_callback(lambda: undisturbed(quarters.close()))
             stack.callback(lambda: self._meter.settle(self._clock.monotonic(), known=self._terms.ends == "told"))
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
@@ -289,7 +289,7 @@ class Driver:
                 self._meter.unexpected("", self._terms.billed_memory(0), self._terms.asking)
             for stage, workers in self._wishes.items():
                 self._check_room(stage, workers)
-            return await self._build(_Ground(store, session, processes, invoker), task)
+            return await self._build(_Ground(store, quarters, invoker), task)
 
     async def _build(self, ground: _Ground, task: Task) -> Outcome:
         """Bring up shards and actors, and take the stages through their courses."""
@@ -301,15 +301,15 @@ class Driver:
             self._look_outside(kernel, ground.store, task.past)
             count = max((stage.shards for stage in task.pipeline.trains), default=1)
             plan = Plan(self.run_id, epoch, key, count, ground.store.url, restore=epoch > 1)
-            fleet = Fleet(kernel, ground.processes, SHARD, plan)
-            hosts = await fleet.start()
-            listening = tuple(host.url for host in hosts)
+            seats = await ground.quarters.seats(plan, self._meter)
+            fleet = Fleet(kernel, seats, self.bus, self.began)
+            listening = await fleet.start()
             urls = self._place.reached(listening, "driver")
             token = self._driver_token(key, epoch)
             reached = self._place.reached(listening, "worker")
             site = Site(
                 self.run_id, epoch, key, reached, ground.store.url, self.began,
-                self._place.policy, self._terms, self._left_of(task),
+                self._place.policy, self._terms, self._left_of(task), ground.quarters.ca,
             )  # fmt: skip
             scheduler = Scheduler(kernel, site, ground.invoker, self.bus, self._meter, self._tenure.cover)
             ref = kernel.spawn(scheduler, name="scheduler", capacity=100_000)
@@ -321,14 +321,11 @@ class Driver:
                 await ref.send(ShardBack(number))
 
             address = Address(urls[0], token)
-            orders = kernel.spawn(Orders(kernel, ground.session, address, hear), name="orders", capacity=100_000)
+            session = ground.quarters.session
+            orders = kernel.spawn(Orders(kernel, session, address, hear), name="orders", capacity=100_000)
             scheduler.connect(orders)
-            for host in hosts:
-                self.bus.publish(
-                    events.ShardStarted(at=self._at, shard=host.number, address=host.url, pid=host.child.pid)
-                )
-                fleet.keep(host, self.bus, back, self.began)
-            calls = ShardCalls(ground.session, self._clock, urls, token)
+            fleet.keep(back)
+            calls = ShardCalls(session, self._clock, urls, token)
             crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls)
             self._parts = _Parts(kernel, crew, scheduler)
             outcome = await through(crew, task, self._wishes)

@@ -50,11 +50,15 @@ class Access:
             claims = verify(self.key, token if scheme == "Bearer" else "", self.clock.wall())
         except Refused:
             raise self._refusal(web.HTTPUnauthorized) from None
-        if (claims.run, claims.epoch) != (self.run_id, self.epoch):
+        if not self.covers(claims):
             raise self._refusal(web.HTTPUnauthorized)
         if claims.role not in roles:
             raise self._refusal(web.HTTPForbidden)
         return claims
+
+    def covers(self, claims: Claims) -> bool:
+        """Whether the claims are about what this server is there for."""
+        return (claims.run, claims.epoch) == (self.run_id, self.epoch)
 
     def _refusal(self, kind: type[web.HTTPClientError]) -> web.HTTPClientError:
         self.refused += 1

@@ -32,6 +32,7 @@ from cirrus.clock import SystemClock
 from cirrus.errors import CirrusError, PipelineError, WireError
 from cirrus.store.manners import give_way
 from cirrus.store.opening import open_store
+from cirrus.wire.tls import Identity, server_side
 
 MAX_LINE = 64 * 1024
 SHORTEST_KEY = 16
@@ -44,7 +45,8 @@ class Config:
     """What a shard's process is told: the run and its key (hexadecimal), which shard of how many, where to listen.
 
     ``store`` is the object store's URL and ``prefix`` where the shard's snapshots are kept in it. ``restore``: begin
-    with the newest of them, if there is one; otherwise the shard begins empty.
+    with the newest of them, if there is one; otherwise the shard begins empty. With ``certificate`` and
+    ``private_key``, both PEM, it speaks TLS only.
     """
 
     run_id: str
@@ -58,6 +60,8 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 0
     exposure: Exposure = "loopback"
+    certificate: str = ""
+    private_key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         checks.name("run_id", self.run_id)
@@ -68,6 +72,7 @@ class Config:
         checks.text("prefix", self.prefix)
         checks.one_of("restore", self.restore, (True, False))
         checks.one_of("exposure", self.exposure, get_args(Exposure))
+        checks.one_of("private_key", bool(self.private_key), (bool(self.certificate),))
         if len(bytes.fromhex(self.key)) < SHORTEST_KEY:
             raise PipelineError("key", "a short one", f"{SHORTEST_KEY} bytes or more")
 
@@ -108,7 +113,7 @@ async def serve(config: Config, say: Callable[[str], None], open_parts: OpenPart
     try:
         async with open_parts(config, stop) as parts:
             server = Server(shard, access, snapshots, parts, stop)
-            listener = Listener(server.app, Address(config.host, config.port, exposure=config.exposure))
+            listener = Listener(server.app, _address(config))
             server.connections = lambda: listener.connections
             port = await listener.start()
             try:
@@ -120,6 +125,11 @@ async def serve(config: Config, say: Callable[[str], None], open_parts: OpenPart
                 await listener.stop()
     finally:
         await store.close()
+
+
+def _address(config: Config) -> Address:
+    tls = server_side(Identity(config.certificate, config.private_key)) if config.certificate else None
+    return Address(config.host, config.port, tls, config.exposure)
 
 
 def _watch(stop: Callable[[Stop], None]) -> None:

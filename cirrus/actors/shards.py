@@ -18,6 +18,7 @@ from cirrus.core.restarts import Backoff
 from cirrus.errors import InvokeError, OutsideError, WireError
 from cirrus.learn.base import TableSpec
 from cirrus.wire.specs import spec_to_json
+from cirrus.wire.tls import Identity
 
 START_SECONDS = 30.0
 CALL = ClientTimeout(total=120.0)
@@ -29,7 +30,8 @@ PATIENCE = 60.0  # seconds for which a shard may be away, or busy
 class Plan:
     """What every shard process of a run is told; ``key`` signs the run's tokens.
 
-    ``restore``: begin with the newest snapshot, if there is one.
+    ``restore``: begin with the newest snapshot, if there is one. ``host`` is the address to listen at; beyond loopback
+    with ``identity``.
     """
 
     run_id: str
@@ -38,11 +40,13 @@ class Plan:
     shards: int
     store: str
     restore: bool = False
+    host: str = "127.0.0.1"
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ShardHost:
-    """A shard that answers: its number, port on the loopback interface, and process.
+    """A shard that answers: its number, port, and process; its URL if it listens on the loopback interface.
 
     ``skipped``: key and problem of each snapshot that it found newer than the one that it began with, and broken.
     """
@@ -61,12 +65,14 @@ class ShardHost:
 async def start_shard(
     processes: Processes, command: tuple[str, ...], plan: Plan, number: int, port: int = 0
 ) -> ShardHost:
-    """Start one shard's process on a loopback port (0: a free one); ``InvokeError`` with its last words."""
+    """Start one shard's process on a port (0: a free one); ``InvokeError`` with its last words."""
     told = {
         "run_id": plan.run_id, "epoch": plan.epoch, "key": plan.key.hex(), "shard": number, "shards": plan.shards,
-        "host": "127.0.0.1", "port": port, "store": plan.store, "prefix": shard_prefix(plan.run_id, number),
+        "host": plan.host, "port": port, "store": plan.store, "prefix": shard_prefix(plan.run_id, number),
         "restore": plan.restore,
     }
+    if plan.identity is not None:
+        told |= {"certificate": plan.identity.certificate, "private_key": plan.identity.key}
     child = await processes.start(command, json.dumps(told), stdout="line")
     said = await child.line(START_SECONDS)
     try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker, Side
+from cirrus.cloud.hosts import ShardHosts
+from cirrus.cloud.served import shard_hosts
 from cirrus.core.slots import PoolPolicy
 from cirrus.errors import PipelineError
 from cirrus.store.base import ObjectStore
@@ -49,6 +52,7 @@ class Aws:
 
     ``endpoint_url`` and ``s3_endpoint_url`` are other servers that speak as Lambda and S3 do (``None``: AWS).
     ``account`` is the one that must own the bucket. Credentials are taken from where AWS's own tools take them.
+    ``shards`` are hosts of shards that functions reach.
     """
 
     bucket: str
@@ -58,6 +62,7 @@ class Aws:
     endpoint_url: str | None = None
     s3_endpoint_url: str | None = None
     account: str | None = None
+    shards: ShardHosts | None = None
 
     def __post_init__(self) -> None:
         if not _FUNCTION.fullmatch(self.function):
@@ -103,8 +108,10 @@ class Aws:
 
     def check_reach(self) -> None:
         """``PipelineError`` where workers could not reach shards that the driver's machine has."""
+        if self.shards is not None:
+            return
         if self.endpoint_url is None or not is_loopback(self.endpoint_url):
-            allowed = "a server on this machine, whose workers reach its shards; shards elsewhere cannot be used yet"
+            allowed = "a server on this machine, or shards= with hosts that functions reach"
             raise PipelineError("aws.endpoint_url", self.endpoint_url, allowed)
 
 
@@ -117,13 +124,15 @@ def aws(  # noqa: PLR0913  each may be named, and has to be where there is no de
     endpoint_url: str | None = None,
     s3_endpoint_url: str | None = None,
     account: str | None = None,
+    shards: ShardHosts | Sequence[str] | None = None,
 ) -> Aws:
     """Run on AWS Lambda, and keep the objects below ``prefix`` of ``bucket``; it costs money.
 
     ``cirrus deploy`` makes the function. ``endpoint_url`` and ``s3_endpoint_url`` name other servers that speak as
-    Lambda and S3 do. ``account`` is the 12 digits of the account that must own the bucket.
+    Lambda and S3 do. ``account`` is the 12 digits of the account that must own the bucket. ``shards`` are hosts for the
+    shards: URLs as ``wss://host:port`` of running ones, ``ServedShards`` or ``Ec2Shards``.
     """
     return Aws(
         bucket=bucket, function=function, region=region, prefix=prefix, endpoint_url=endpoint_url,
-        s3_endpoint_url=s3_endpoint_url, account=account,
+        s3_endpoint_url=s3_endpoint_url, account=account, shards=shard_hosts(shards),
     )  # fmt: skip

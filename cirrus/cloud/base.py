@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from cirrus.clock import Clock
+from cirrus.cloud.hosts import ShardHosts
 from cirrus.core.ids import WorkerId
 from cirrus.core.slots import PoolPolicy
 from cirrus.core.terms import Terms
@@ -101,6 +102,11 @@ class Place(Protocol):
     @property
     def policy(self) -> PoolPolicy:
         """How patient the pools of workers are here."""
+        ...
+
+    @property
+    def shards(self) -> ShardHosts | None:
+        """The hosts of the shards; ``None``: the driver's machine."""
         ...
 
     def open(self) -> ObjectStore:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker, Side
+from cirrus.cloud.hosts import ShardHosts
 from cirrus.cloud.local import LocalInvoker
+from cirrus.cloud.served import shard_hosts
 from cirrus.core.slots import PoolPolicy
 from cirrus.store.base import ObjectStore
 from cirrus.store.opening import open_store
@@ -18,9 +21,11 @@ class Local:
     """Workers and shards as processes of this machine, objects as files below the folder ``store``: free.
 
     ``None`` is the folder ``.cirrus`` in the user's home; a URL such as ``s3://bucket/prefix`` is another store.
+    ``shards`` are hosts on which shards live in place of this machine.
     """
 
     store: Path | str | None = None
+    shards: ShardHosts | None = field(default=None, kw_only=True)
 
     @property
     def url(self) -> str:
@@ -48,6 +53,9 @@ class Local:
         return shards
 
 
-def local(store: str | Path | None = None) -> Local:
-    """Run on this machine, and keep the objects in ``store``: a folder (default: ``~/.cirrus``) or a store's URL."""
-    return Local(store)
+def local(store: str | Path | None = None, *, shards: ShardHosts | Sequence[str] | None = None) -> Local:
+    """Run on this machine, and keep the objects in ``store``: a folder (default: ``~/.cirrus``) or a store's URL.
+
+    ``shards`` are hosts for the shards: URLs as ``wss://host:port`` of running ones, ``ServedShards`` or ``Ec2Shards``.
+    """
+    return Local(store, shards=shard_hosts(shards))

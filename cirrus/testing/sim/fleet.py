@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from cirrus.actors.fleet import BACKOFF, RESTARTS, TRIES, WINDOW
+from cirrus.actors.seats import BACKOFF, RESTARTS, TRIES, WINDOW
 from cirrus.actors.shards import BACKOFF as PAUSE
 from cirrus.actors.shards import PATIENCE
 from cirrus.core.ledger import Ledger
