@@ -1,0 +1,75 @@
+"""What a run on functions says that it has cost, against what the provider has billed, where all goes wrong that can."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from cirrus.cloud.prices import function_price, read_prices
+from cirrus.core.cost import TAIL
+from cirrus.core.slots import PoolPolicy
+from cirrus.emulator.emulator import Emulator
+from cirrus.emulator.faults import Crash, Duplicate, Late, Lose, scripted
+from cirrus.emulator.hosting import NAME
+from cirrus.events import StageProgress, WorkerStarted
+from cirrus.results import Result
+from cirrus.runs import start
+from tests.chaos.ground import Oracle
+from tests.cloud.lambda_ground import Ground, Place
+
+ORACLE = Oracle(rows=960, block=64, passes=2, pause=0.01)
+MEMORY, TIMEOUT = 512, 12
+FAULTS = scripted({3: Lose(), 4: Crash(0.0), 5: Duplicate(0.5), 6: Late(1.0), 8: Duplicate(0.0)})
+"""By the request's number: the function is asked once, and one worker prepares, before those that train."""
+
+
+async def troubled(folder: Path, place: Place) -> Result:
+    """A run of which one training worker is killed and another hangs until its function times out."""
+    signals = [signal.SIGKILL, signal.SIGSTOP]
+    here: list[int] = []
+    async with start(ORACLE.pipeline(folder, ORACLE.train(workers=4)), on=place) as run:
+        async for event in run.events():
+            match event:
+                case WorkerStarted(stage="train", pid=pid):
+                    here.append(pid)
+                case StageProgress(stage="train") if signals and here:
+                    with contextlib.suppress(ProcessLookupError):  # it has left meanwhile
+                        os.kill(here.pop(0), signals[0])
+                        signals.pop(0)
+                case _:
+                    pass
+        result = await run.result()
+    assert not signals
+    return result
+
+
+async def over(found: Emulator) -> None:
+    """Wait for those who go on after their run."""
+    while found.running(NAME):
+        await found.options.clock.sleep(0.05)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_reported_dollars_lie_between_what_was_billed_and_a_timeout_more_per_unknown_end(
+    tmp_path: Path, ground: Ground
+) -> None:
+    patience = PoolPolicy(start_deadline=6.0, alike=1000, restarts=1000)
+    async with ground.function(FAULTS, memory=MEMORY, timeout=TIMEOUT) as found:
+        result = await troubled(tmp_path, ground.place(found, patience=patience))
+        await over(found)
+        reports = found.reports
+    ORACLE.check(result)
+    assert {"done", "crashed", "timeout"} <= {one.outcome for one in reports}
+    price = function_price("us-east-1", "x86_64", read_prices("us-east-1"))
+    true = sum(one.gb_seconds * price.per_gb_second + price.per_invocation for one in reports)
+    known = len({one.number for one in reports if one.outcome == "done" and one.number > 1})
+    unknown = result.cost.invocations - known
+    longest = MEMORY / 1024 * price.per_gb_second
+    most = unknown * (TIMEOUT * longest + price.per_invocation) + known * TAIL * longest
+    assert unknown >= 4
+    assert true <= result.cost.dollars <= true + most
