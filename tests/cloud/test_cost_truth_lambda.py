@@ -1,4 +1,4 @@
-"""What a run on functions says that it has cost, against what the provider has billed, where all goes wrong that can."""
+"""What a run on functions says that it has cost, against what was billed for it, where all goes wrong that can."""
 
 from __future__ import annotations
 
