@@ -31,3 +31,15 @@ def zeros(shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
     pages.madvise(mmap.MADV_HUGEPAGE)
     offset = -np.frombuffer(pages, np.uint8).ctypes.data % PAGE
     return np.frombuffer(pages, dtype, count, offset).reshape(shape)
+
+
+def scattered(count: int) -> NDArray[np.uint8]:
+    """So many bytes of zeros, for who touches few of them at a time, far apart, and cannot wait: in small pages.
+
+    The system clears a page when it is touched first. With pages of 2 MB a step would wait for as many as it has rows.
+    """
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(count, np.uint8)
+    pages = mmap.mmap(-1, max(count, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.uint8, count)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cirrus.learn.memory import scattered
 from cirrus.learn.rules import Array, Local
 
 BLOCK: Final = 1 << 16
@@ -33,7 +34,7 @@ class Marks:
         """No row is noted."""
         self._copy = self._copy % LAST + 1
         if self._copy == 1:
-            self._copies = np.zeros(self._rows, np.uint8)
+            self._copies = scattered(self._rows)
 
     def fresh(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those of the rows that were not noted before; now they are."""
