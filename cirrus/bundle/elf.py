@@ -65,7 +65,10 @@ def loaded(data: bytes) -> bytes:
 def _segments(data: bytes) -> list[_Segment]:
     (start,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
-    return [_Segment(*struct.unpack_from("<IIQQQQ", data, start + number * size)) for number in range(count)]
+    found = [_Segment(*struct.unpack_from("<IIQQQQ", data, start + number * size)) for number in range(count)]
+    if any(one.offset + one.size > len(data) for one in found):
+        raise struct.error("it ends before its segments do")
+    return found
 
 
 def _versions(data: bytes) -> Iterator[Version]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from cirrus.errors import WireError
@@ -14,6 +15,10 @@ MOST_BYTES = 250 * 2**20
 
 MOST_FILES = 20_000
 CHUNK = 1 << 20
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, FileExistsError,
+    NotADirectoryError,
+)  # fmt: skip
 
 
 def unpack(data: bytes, folder: Path, most: int = MOST_BYTES) -> int:
@@ -32,7 +37,7 @@ def unpack(data: bytes, folder: Path, most: int = MOST_BYTES) -> int:
             for entry, name in entries:
                 if not entry.is_dir():
                     left -= _write(archive, entry, folder.joinpath(*name.parts), left)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _BROKEN as error:
         raise WireError(f"this is no zip file that can be read: {error}") from error
     return most - left
 
