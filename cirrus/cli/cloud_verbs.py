@@ -5,14 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from cirrus.cli import deploy_verbs
+from cirrus.cli import deploy_verbs, shard_verbs
 
 Verb = Callable[..., ArgumentParser]
 """Makes the parser of a verb from its name and what it does; ``stored=False`` where it has no use for a store."""
 
 VERBS = {
     "bundle": "cirrus.cli.bundling:bundle",
+    "emulate": "cirrus.cli.emulating:emulate",
     **deploy_verbs.VERBS,
+    **shard_verbs.VERBS,
     "prices": "cirrus.cli.pricing:prices",
     "estimate": "cirrus.cli.estimating:estimate_file",
 }
@@ -29,8 +31,24 @@ def add(verb: Verb) -> None:
     what = "a folder or Python file of your own to import; may be repeated"
     made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
     deploy_verbs.add(verb)
+    shard_verbs.add(verb)
     _prices(verb)
     _estimate(verb)
+
+
+def _emulate(verb: Verb) -> None:
+    made = verb("emulate", "serve Lambda and S3 on this machine until Ctrl-C, as AWS would", stored=False)
+    made.add_argument("--port", type=int, default=0, metavar="N", help="where Lambda listens (a free port)")
+    made.add_argument("--folder", metavar="PATH", help="where S3 keeps its objects (a temporary folder)")
+    made.add_argument("--region", metavar="NAME", default="us-east-1", help="the region that it is (us-east-1)")
+    made.add_argument("--memory", type=int, default=1024, metavar="MB", help="what the function has (1024)")
+    made.add_argument("--timeout", type=int, default=900, metavar="SECONDS", help="what the function has (900)")
+    made.add_argument("--concurrency", type=int, default=1000, metavar="N", help="executions at a time (1000)")
+    what = "a folder or Python file of your own for the bundle; may be repeated"
+    made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
+    what = "what goes wrong by chance: throttle, lose, duplicate, late or crash, as lose=0.1; may be repeated"
+    made.add_argument("--fault", dest="faults", action="append", default=[], metavar="KIND=CHANCE", help=what)
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="which chance (0)")
 
 
 def _prices(verb: Verb) -> None:

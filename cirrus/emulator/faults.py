@@ -42,6 +42,9 @@ class Crash:
 
 
 Fault = Throttle | Lose | Duplicate | Late | Crash
+FAULTS = ("throttle", "lose", "duplicate", "late", "crash")
+"""What chance may bring, as ``seeded`` calls it."""
+
 Plan = Callable[[int], Fault | None]
 """What becomes of the invoke request of that number, from 1."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.lambda_code import Code, create
 from cirrus.cloud.lambda_invoker import open_client, own_credentials
 from cirrus.store.aside import aside
-from cirrus.store.sigv4 import Credentials
 
 NAME = "cirrus-worker"
 """What the function is called."""
@@ -29,11 +27,6 @@ class Hosted:
     memory: int
     timeout: int
     extra: tuple[str, ...] = ()
-
-
-def new_keys() -> Credentials:
-    """A pair that only those know who are told."""
-    return Credentials(f"EMULATED{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30))
 
 
 async def role_for(store: str) -> dict[str, str]:

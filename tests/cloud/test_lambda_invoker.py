@@ -1,0 +1,98 @@
+"""Workers as invocations of a function: the contract of all invokers, and what is asked of Lambda."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+
+from cirrus.clock import SystemClock
+from cirrus.cloud.base import Assignment
+from cirrus.cloud.lambda_invoker import LambdaInvoker, open_client
+from cirrus.core.ids import WorkerId
+from cirrus.emulator.emulator import Emulator
+from cirrus.errors import InvokeError
+from cirrus.testing.contracts.invoker import InvokerContract
+from tests.cloud.lambda_ground import at, function_of
+
+DEEDS = """
+import time
+
+def handler(event, context):
+    if event.get("run_id") == "crash":
+        raise RuntimeError("told to crash")
+    if event.get("run_id") == "linger":
+        time.sleep(20)
+    return {}
+"""
+REFUSES = "def handler(event, context): raise ValueError(sorted(event))"
+ASSIGNMENT = Assignment("finish", 1, WorkerId("train", 0, 1), "train", (), "memory:", "a-token", 256, 60.0)
+
+
+@pytest.fixture
+async def function() -> AsyncIterator[Emulator]:
+    async with function_of(DEEDS) as found:
+        yield found
+
+
+@pytest.fixture
+async def invoker(function: Emulator) -> AsyncIterator[LambdaInvoker]:
+    made = LambdaInvoker(at(function), SystemClock())
+    yield made
+    await made.close()
+
+
+class TestLambda(InvokerContract):
+    """Everything that an invoker must do whose provider does not tell how workers end."""
+
+    tells_ends: ClassVar[bool] = False
+
+
+async def test_terms_are_those_of_the_function_and_asking_is_paid_for(
+    function: Emulator, invoker: LambdaInvoker
+) -> None:
+    terms = await invoker.terms()
+    assert (terms.memory, terms.timeout, terms.workers, terms.ends) == (256, 30.0, 1000, "untold")
+    (asked,) = function.reports
+    assert asked.billed_ms / 1000 <= terms.asking
+    await invoker.invoke(ASSIGNMENT)
+    while not function.delivered:
+        await function.options.clock.sleep(0.005)
+    (event,) = function.delivered
+    assert (event.number, event.ended, event.attempts) == (2, "done", 1)
+
+
+async def test_an_event_that_fails_is_not_tried_again(function: Emulator, invoker: LambdaInvoker) -> None:
+    await invoker.invoke(replace(ASSIGNMENT, run_id="crash"))
+    while not function.delivered:
+        await function.options.clock.sleep(0.005)
+    assert [(one.ended, one.attempts) for one in function.delivered] == [("failed", 1)]
+
+
+async def test_a_function_that_does_not_understand_assignments_is_told_with_its_words() -> None:
+    async with function_of(REFUSES) as found:
+        made = LambdaInvoker(at(found), SystemClock())
+        with pytest.raises(InvokeError, match=r"cannot work: ValueError: \['hello'\]"):
+            await made.terms()
+        await made.close()
+
+
+async def test_nobody_runs_while_0_executions_are_reserved(function: Emulator, invoker: LambdaInvoker) -> None:
+    client = await open_client(at(function))
+    await client.reserve(0)
+    with pytest.raises(InvokeError, match="0 executions are reserved"):
+        await invoker.terms()
+    assert function.reports == ()
+    await client.reserve(None)
+    await client.close()
+    assert (await invoker.terms()).workers == 1000
+
+
+async def test_a_function_that_is_not_there_is_named(function: Emulator) -> None:
+    there = at(function)
+    made = LambdaInvoker(replace(there, name="another"), SystemClock())
+    with pytest.raises(InvokeError, match="there is no function 'another': make it with cirrus deploy"):
+        await made.terms()
+    await made.close()
