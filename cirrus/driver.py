@@ -42,6 +42,7 @@ from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.stages import Outcome, Task, through
 from cirrus.store.base import ObjectStore
+from cirrus.store.counted import Counted
 from cirrus.store.fields import JSON
 from cirrus.tenure import Tenure
 from cirrus.wire.tokens import Claims, issue
@@ -181,7 +182,7 @@ class Driver:
     async def drive(self) -> Result:
         """Run the pipeline; whatever happens, nothing of it is left running when this returns."""
         async with AsyncExitStack() as stack:
-            store = self._place.open()
+            store = Counted(self._place.open(), lambda gets, puts: self._meter.stored("", gets, puts))
             stack.push_async_callback(lambda: undisturbed(store.close()))
             try:
                 task = await self._begin(store)
@@ -284,7 +285,7 @@ class Driver:
             invoker = self._place.invoker(WORKER, self._clock, GRACE)
             stack.push_async_callback(lambda: undisturbed(invoker.close()))
             self._terms = await invoker.terms()
-            self._meter = Meter(self._terms.price)
+            self._meter.charge(self._terms.price)
             if self._terms.asking:
                 self._meter.unexpected("", self._terms.billed_memory(0), self._terms.asking)
             for stage, workers in self._wishes.items():

@@ -12,17 +12,22 @@ from cirrus.actors.standing import Standing
 from cirrus.cloud.base import Assignment
 from cirrus.core.messages import Back, Beat, Done, Lease
 from cirrus.store.base import ObjectStore
+from cirrus.store.counted import Count
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a job works with: who it is, tasks of its own, its connections, and its leave to go on."""
+    """What a job works with: who it is, tasks of its own, its connections, and its leave to go on.
+
+    ``count`` is told of requests to other stores than ``store``.
+    """
 
     assignment: Assignment
     kernel: Kernel
     session: ClientSession
     store: ObjectStore
     standing: Standing
+    count: Count
 
 
 class Job(Protocol):

@@ -25,6 +25,7 @@ from cirrus.learn.scaling import Needs, Scan
 from cirrus.steps import Every
 from cirrus.store.base import ObjectStore
 from cirrus.store.blocks import encode_block
+from cirrus.store.counted import Counted
 from cirrus.store.datasets import BlockInfo
 from cirrus.store.opening import open_store
 from cirrus.store.reading import lines, relocated
@@ -119,7 +120,7 @@ class PrepareJob:
         one = self._work.inputs[piece.input]
         store = self._stores.get(one.url)
         if store is None:
-            store = self._stores[one.url] = open_store(one.url)
+            store = self._stores[one.url] = Counted(open_store(one.url), self._bench.count)
         parse = parser(one.source).parse
         try:
             async with aclosing(lines(store, piece.split, one.header.encode("latin-1"))) as chunks:

@@ -257,6 +257,7 @@ class Scheduler(Actor[SchedulerMessage]):
                 pass
         if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
             self._billing.left(now, words.worker, words.seconds)
+            self._meter.stored(words.worker.pool, words.gets, words.puts)
         if isinstance(words, messages.TurnedAway):
             self._billing.sent_away(now, words.worker)
         opened = self._pools.get(_pool_of(words))

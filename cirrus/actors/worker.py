@@ -30,6 +30,7 @@ from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease,
 from cirrus.core.restarts import Backoff
 from cirrus.core.slots import Leave
 from cirrus.errors import Closed, Diverged, InputError, Refused, WireError
+from cirrus.store.counted import Counted
 from cirrus.store.opening import open_store
 
 BEAT = 0.5
@@ -128,12 +129,17 @@ class Worker:
         margin = min(max(LEAST_MARGIN, MARGIN * timeout), MOST_MARGIN, timeout / 4)
         self._standing = Standing(clock, self._began + timeout - margin)
         self._line: Line | None = None
+        self._gets = self._puts = 0  # requests to the store
 
     def leave(self, kind: Leave, detail: str) -> None:
         """Hand back what is leased and end soon."""
         self._standing.leave(kind, detail)
         if self._line is not None:
             self._line.end(kind, detail)
+
+    def _count(self, gets: int, puts: int) -> None:
+        self._gets += gets
+        self._puts += puts
 
     async def run(self) -> Bye | None:
         """Work until there is nothing left to do, or the worker is to leave; ``None``: it never came to work."""
@@ -148,7 +154,8 @@ class Worker:
                 kernel.task(line.listen(), name="line")
                 kernel.task(self._beat(line), name="beat")
                 goodbye = await self._work(line, session, welcome)
-                goodbye = replace(goodbye, seconds=self._clock.monotonic() - self._began)
+                seconds = self._clock.monotonic() - self._began
+                goodbye = replace(goodbye, seconds=seconds, gets=self._gets, puts=self._puts)
                 await line.say(goodbye)
             await socket.close()
         return goodbye
@@ -181,10 +188,10 @@ class Worker:
 
     async def _work(self, line: Line, session: ClientSession, welcome: Welcome) -> Bye:
         """Everything between hello and goodbye; whatever goes wrong is said in the goodbye."""
-        store = open_store(self._assignment.store)
+        store = Counted(open_store(self._assignment.store), self._count)
         try:
             async with Kernel(self._clock) as kernel:
-                bench = Bench(self._assignment, kernel, session, store, self._standing)
+                bench = Bench(self._assignment, kernel, session, store, self._standing, self._count)
                 line.job = await self._open_job(bench, welcome.work)
                 async with contextlib.AsyncExitStack() as stack:
                     stack.push_async_callback(line.job.close)

@@ -62,6 +62,7 @@ class Cost:
     """What was spent up to a moment; ``dollars_per_second`` is what goes on being spent then.
 
     ``committed_dollars`` and ``committed_seconds`` come on top at most: workers that go on may work up to their limits.
+    ``gets`` and ``puts`` are requests to the store that read, and that write or list.
     """
 
     dollars: float
@@ -71,6 +72,8 @@ class Cost:
     dollars_per_second: float
     committed_dollars: float = 0.0
     committed_seconds: float = 0.0
+    gets: int = 0
+    puts: int = 0
     parts: tuple[CostPart, ...] = ()
 
     @property
@@ -121,21 +124,25 @@ class _Stage:
 
     def parts(self, name: str, price: Price) -> tuple[CostPart, ...]:
         store = self.gets * price.per_get + self.puts * price.per_put
-        return (
+        worked = (
             CostPart(name, "workers", self.gb_seconds * price.per_gb_second),
             CostPart(name, "invocations", self.invocations * price.per_invocation),
-            *((CostPart(name, "store", store),) if self.gets or self.puts else ()),
         )
+        return (*(worked if self.invocations else ()), *((CostPart(name, "store", store),) if store else ()))
 
 
 class Meter:
-    """Adds up what the workers of a run cost at one price."""
+    """Adds up what a run costs at one price, that of ``charge`` in the end."""
 
     def __init__(self, price: Price) -> None:
-        checks.instance("price", price, Price, "a Price; local processes are FREE")
-        self._price = price
+        self.charge(price)
         self._open: dict[WorkerId, deque[_Bill]] = {}
         self._stages: dict[str, _Stage] = {}
+
+    def charge(self, price: Price) -> None:
+        """Take this price, for what was before as well."""
+        checks.instance("price", price, Price, "a Price; local processes are FREE")
+        self._price = price
 
     def started(self, at: float, worker: WorkerId, memory_mb: int, timeout: float) -> None:
         """A worker was invoked; once more for the same worker where it was delivered twice. Times in seconds."""
@@ -182,7 +189,7 @@ class Meter:
         self._open.clear()
 
     def stored(self, pool: str, gets: int, puts: int) -> None:
-        """So many requests went to the store."""
+        """So many requests went to the store, for a pool or, where its name is empty, for the run as a whole."""
         stage = self._stage(pool)
         stage.gets += gets
         stage.puts += puts
@@ -213,6 +220,8 @@ class Meter:
             dollars_per_second=gigabytes * price,
             committed_dollars=gb_left * price,
             committed_seconds=left,
+            gets=sum(stage.gets for stage in now.values()),
+            puts=sum(stage.puts for stage in now.values()),
             parts=parts,
         )
 

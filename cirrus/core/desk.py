@@ -42,7 +42,6 @@ from cirrus.core.messages import (
     WorkerLeft,
     WorkerSeen,
 )
-from cirrus.core.slots import Leave
 
 EARLY = 10.0
 """Seconds for which a worker that nobody has told of waits for the driver, which is not there."""
@@ -158,7 +157,7 @@ class Desk:
                 return self._spoke(at, worker, message)
             case Dropped(at, worker):
                 self._early.pop(worker, None)
-                return self._left(at, worker, "lost", "the connection is gone")
+                return self._left(at, worker, Bye("lost", "the connection is gone"))
             case Ordered(at, message):
                 return self._ordered(at, message)
             case Joined(at):
@@ -196,8 +195,8 @@ class Desk:
                 return self._leased(at, pool, units.Finished(at, worker, unit, lease))
             case Back(unit, lease):
                 return self._leased(at, pool, units.Returned(at, worker, unit, lease))
-            case Bye(kind, detail, seconds):
-                return (*self._left(at, worker, kind, detail, seconds), Disconnect(worker))
+            case Bye():
+                return (*self._left(at, worker, message), Disconnect(worker))
             case Objected(name, problem, line, column):
                 return (Report(Objection(pool.name, name, problem, line, column)),)
             case _:
@@ -247,14 +246,12 @@ class Desk:
         pool.memory = max(pool.memory, beat.memory)
         return self._leased(at, pool, units.Beat(at, worker))
 
-    def _left(
-        self, at: float, worker: WorkerId, kind: Leave, detail: str, seconds: float | None = None
-    ) -> tuple[DeskCommand, ...]:
+    def _left(self, at: float, worker: WorkerId, bye: Bye) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(worker.pool)
         if pool is None or worker not in pool.present:
             return ()
         pool.present.remove(worker)
-        left = Report(WorkerLeft(worker, kind, detail, seconds))
+        left = Report(WorkerLeft(worker, bye.kind, bye.detail, bye.seconds, bye.gets, bye.puts))
         return (left, *self._leased(at, pool, units.Gone(at, worker)))
 
     def _ordered(  # noqa: C901, PLR0911  one arm a message
@@ -341,7 +338,7 @@ class Desk:
             case units.Granted(worker, unit, lease):
                 return (Tell(worker, Lease(unit, lease)),)
             case units.Expired(worker):
-                gone = self._left(at, worker, "lost", "nothing was heard of it for too long")
+                gone = self._left(at, worker, Bye("lost", "nothing was heard of it for too long"))
                 return (*gone, *_sent_away(worker, "nothing was heard of you for too long"))
             case units.Completed():
                 return (*_pulse(pool), Report(PoolDone(pool.name)))

@@ -63,12 +63,19 @@ class Back:
 class Bye:
     """The worker leaves, and why; ``detail`` holds the traceback where it failed.
 
-    ``seconds``: what its provider has counted of it until now, if it knows.
+    ``seconds``: what its provider has counted of it until now, if it knows. ``gets``, ``puts``: its requests to the
+    store that read, and those that write or list.
     """
 
     kind: Leave
     detail: str = ""
     seconds: float | None = None
+    gets: int = 0
+    puts: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("gets", "puts"):
+            checks.integer(f"bye.{name}", getattr(self, name), 0, 10**12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +220,14 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLeft:
-    """A worker said why it leaves, or its connection is gone (``lost``)."""
+    """A worker said why it leaves, or its connection is gone (``lost``); the figures are those of its goodbye."""
 
     worker: WorkerId
     kind: Leave
     detail: str
     seconds: float | None = None
+    gets: int = field(default=0, compare=False)
+    puts: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,4 +72,7 @@ async def test_reported_dollars_lie_between_what_was_billed_and_a_timeout_more_p
     longest = MEMORY / 1024 * price.per_gb_second
     most = unknown * (TIMEOUT * longest + price.per_invocation) + known * TAIL * longest
     assert unknown >= 4
-    assert true <= result.cost.dollars <= true + most
+    store = result.cost.kinds["store"]
+    assert store == pytest.approx(result.cost.gets * price.per_get + result.cost.puts * price.per_put)
+    assert {one.stage for one in result.cost.parts if one.kind == "store"} == {"", "prepare", "train"}
+    assert true <= result.cost.dollars - store <= true + most
