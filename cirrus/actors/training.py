@@ -11,6 +11,7 @@ from typing import assert_never
 
 from cirrus import events
 from cirrus.actors.crew import LEASE_SECONDS, Crew, ear, heard
+from cirrus.actors.kernel import Task
 from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.scheduler import Close, Failed, Heard, Open, ShardBack, Steer, TimePasses
 from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of
@@ -59,9 +60,7 @@ async def train(crew: Crew, job: Job) -> Learnt:
     await crew.store.put(key, TRAIN_WORK.to_json(work).encode())
     training = _Training(crew, job, key, began)
     await training.open([replace(spec, name=work.table(spec.name)) for spec in specs])
-    saving = crew.kernel.task(training.save_regularly(), name=f"{stage.name}.snapshots")
     snapshots = await training.learn()
-    await saving.cancel()
     metrics = await training.finish()
     crew.bus.publish(events.StageFinished(at=crew.at, stage=stage.name, seconds=training.seconds))
     return Learnt({spec.name: work.table(spec.name) for spec in specs}, metrics, snapshots)
@@ -147,23 +146,28 @@ class _Training:
 
     async def learn(self) -> tuple[str, ...]:
         """Follow the pools until the stage's condition is met; the keys of the snapshots that hold the model."""
+        saving = self._crew.kernel.task(self._save_regularly(), name=f"{self._stage.name}.snapshots")
         async with aclosing(heard(self._mailbox)) as messages:
             async for message in messages:
-                keys = await self._act(self._take(message))
+                keys = await self._act(self._take(message), saving)
                 if keys:
                     return keys
                 await self._evaluate_in_time()
         raise AssertionError("what is heard never ends")
 
-    async def save_regularly(self) -> None:
+    async def _save_regularly(self) -> None:
         """Have the shards write a snapshot from time to time, for ever."""
         while True:
             await self._crew.kernel.clock.sleep(self._stage.snapshot)
             with contextlib.suppress(OutsideError):  # the next one will do; the last of the stage may not fail
                 await self._crew.shards.snapshot(self._line)
 
-    async def _act(self, commands: Iterable[course.CourseCommand]) -> tuple[str, ...]:
-        """Carry out what the course asks for; the keys of the snapshots at its end."""
+    async def _act(self, commands: Iterable[course.CourseCommand], saving: Task[None]) -> tuple[str, ...]:
+        """Carry out what the course asks for; the keys of the snapshots at its end.
+
+        Snapshots are numbered and few are kept: once the last are written there are no regular ones, which would take
+        their place while workers are waited for.
+        """
         todo = deque(commands)
         while todo:
             match todo.popleft():
@@ -184,6 +188,7 @@ class _Training:
                     )
                 case course.Close():
                     self._tell_progress()
+                    await saving.cancel()
                     await self._crew.scheduler.ask(Close(self._stage.name))
                 case course.End(keys):
                     return keys

@@ -1,14 +1,18 @@
 """Workers die at any moment of a training, and every minibatch still counts exactly once."""
 
 import asyncio
-from dataclasses import dataclass, field
+import os
+import signal
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cirrus.core.slots import PoolPolicy
 from cirrus.events import StageProgress, WorkerReplaced, WorkerStarted
 from cirrus.runs import Run, start
+from cirrus.testing.places import Troubled
 from tests.chaos.ground import Oracle, kill, store_in, worker_pids
 
 DEATHS = 10
@@ -67,3 +71,19 @@ async def test_ten_workers_die_and_every_minibatch_counts_once(tmp_path: Path) -
 @pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_ten_workers_of_three_shards_die_and_every_minibatch_counts_once_on_each(tmp_path: Path) -> None:
     await ten_die(tmp_path, Oracle(passes=20, pause=0.001), shards=3)
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_what_holds_the_model_is_kept_while_a_worker_that_hangs_is_waited_for(tmp_path: Path) -> None:
+    oracle = Oracle(passes=6)
+    stage = replace(oracle.train(workers=3), snapshot=0.1, staleness=6)
+    place = Troubled(tmp_path / "store", patience=PoolPolicy(drain_deadline=3.0))
+    stopped = 0
+    async with start(oracle.pipeline(tmp_path, stage), on=place) as run:
+        async for event in run.events():
+            if isinstance(event, StageProgress) and event.stage == "train" and event.done > 60 and not stopped:
+                stopped = worker_pids("train")[0]
+                os.kill(stopped, signal.SIGSTOP)
+        result = await run.result()
+    oracle.check(result)
+    assert stopped

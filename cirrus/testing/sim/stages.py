@@ -18,7 +18,7 @@ from cirrus.store.base import ObjectStore
 from cirrus.store.checkpoints import decode_snapshot
 from cirrus.testing.sim.fleet import SimFleet
 from cirrus.testing.sim.spec import LINE, PREPARE, TRAIN, Spec
-from cirrus.testing.sim.world import Mailbox, Process
+from cirrus.testing.sim.world import Mailbox, Process, Task
 from cirrus.until import epochs
 
 
@@ -85,9 +85,8 @@ class Stages:
         self._open(OpenPool(TRAIN, TRAIN, spec.units, spec.staleness, LEASE_SECONDS, first, going.units))
         saving = self._process.spawn(self._save_regularly())
         while True:
-            keys = await self._follow(going, self._told(going, await self._heard()), table)
+            keys = await self._follow(going, self._told(going, await self._heard()), table, saving)
             if keys:
-                saving.cancel()
                 return await self._assembled(keys)
 
     def _told(self, going: course.Course, heard: Heard) -> tuple[course.CourseCommand, ...]:
@@ -103,7 +102,7 @@ class Stages:
                 return going.handle(course.Heard(now, heard))
 
     async def _follow(
-        self, going: course.Course, commands: Iterable[course.CourseCommand], table: TableSpec
+        self, going: course.Course, commands: Iterable[course.CourseCommand], table: TableSpec, saving: Task[None]
     ) -> tuple[str, ...]:
         """Carry out what the course asks for; the keys of the snapshots at its end."""
         todo, tell = deque(commands), self._process.world.tell
@@ -124,6 +123,7 @@ class Stages:
                 case course.Lost(units, steps):
                     tell(self._process.name, f"{steps} steps of {units} units were lost")
                 case course.Close():
+                    saving.cancel()
                     await self._close(TRAIN)
                 case course.End(keys):
                     return keys
