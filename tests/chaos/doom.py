@@ -30,6 +30,9 @@ OPENED = "open_store"
 NAMING = ("replace", "link")
 """The calls of the operating system by which the files of a store get their names."""
 
+SNAPSHOTS = ("shards/000/000000000000", "shards/000/000000000001", "shards/000/000000000002")
+"""Those that a run is sure to have, for it takes its time until the last of them; that one makes the first go."""
+
 By = Literal["driver", "worker", "shard"]
 When = Literal["before", "half", "named", "after"]
 
@@ -86,13 +89,18 @@ class Doom:
     def _hit(self) -> Path:
         return Path(self.folder) / "hit"
 
+    @property
+    def notes(self) -> Path:
+        """The file of all writes, a line each."""
+        return Path(self.folder) / "writes"
+
     def written(self) -> tuple[Write, ...]:
         """The writes of all processes, each once, in the order in which they were begun."""
-        lines = (Path(self.folder) / "writes").read_text().splitlines()
+        lines = self.notes.read_text().splitlines()
         return tuple(dict.fromkeys(Write(**json.loads(line)) for line in lines))
 
     def note(self, write: Write) -> None:
-        with (Path(self.folder) / "writes").open("a") as file:
+        with self.notes.open("a") as file:
             file.write(json.dumps(asdict(write)) + "\n")
 
     def claim(self) -> bool:

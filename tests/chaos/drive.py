@@ -26,8 +26,9 @@ from cirrus.testing.crashing import kill
 from cirrus.testing.places import Troubled
 from cirrus.testing.stores import MeddledStore, Request
 from tests.chaos.clicks import check, clicks
-from tests.chaos.doom import DOOM, SHARD, WORKER, Doom, Doomed
+from tests.chaos.doom import DOOM, SHARD, SNAPSHOTS, WORKER, Doom, Doomed
 from tests.chaos.ground import Oracle
+from tests.chaos.models import Awaiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def pipeline(task: Task, folder: Path) -> Pipeline:
     if task.what == "clicks":
         return clicks(folder, task.workers, task.shards)
     stage = task.oracle.train(workers=task.workers, shards=task.shards)
+    if task.doom:
+        notes = str(Doom.from_json(task.doom).notes)
+        stage = replace(stage, model=Awaiting(task.oracle.steps + 5, notes, SNAPSHOTS[-1], task.pause))
     whole = task.oracle.pipeline(folder, replace(stage, snapshot=task.snapshot))
     return replace(whole, data=libsvm(task.data, features=1)) if task.data else whole
 

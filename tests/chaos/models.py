@@ -75,6 +75,34 @@ class CountedLogistic(ModelSpec):
         checks.integer("model.room", self.room, 1, 2**31)
 
 
+@dataclass(frozen=True, slots=True)
+class Awaiting(ModelSpec):
+    """Counts minibatches; each takes ``seconds``, and ten times as long until the file ``notes`` has ``word``."""
+
+    kernel: ClassVar[str] = "tests.chaos.models:AwaitingKernel"
+
+    room: int
+    notes: str
+    word: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        checks.integer("model.room", self.room, 1, 2**31)
+
+
+class AwaitingKernel(CountingKernel):
+    """Computes what ``Awaiting`` says."""
+
+    def __init__(self, spec: Awaiting, features: int, optimizer: Optimizer) -> None:
+        super().__init__(Counting(spec.room), features, optimizer)
+        self._spec = spec
+
+    def gradient(self, batch: Batch, tables: tuple[Floats, ...]) -> Gradient:
+        there = self._spec.word in Path(self._spec.notes).read_text(encoding="utf-8")
+        time.sleep(self._spec.seconds * (1 if there else 10))
+        return super().gradient(batch, tables)
+
+
 class CountedLogisticKernel(Logistic):
     """Two tables: the weights of logistic regression, and the counts of the counting oracle."""
 

@@ -12,14 +12,14 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 
 import pytest
 
 from cirrus.store.opening import open_store
 from cirrus.testing.seaweed import Seaweed
-from tests.chaos.doom import Doom, When, Write
+from tests.chaos.doom import SNAPSHOTS, Doom, When, Write
 from tests.chaos.drive import Task
 from tests.chaos.trials import ROWS, Story, rows, tried
 
@@ -28,9 +28,6 @@ ALL = os.environ.get("CIRRUS_CRASH_POINTS") == "all"
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio"]), pytest.mark.timeout(3600 if ALL else 600)]
 
 AT_ONCE = 2
-SNAPSHOTS = ("shards/000/000000000000", "shards/000/000000000001", "shards/000/000000000002")
-"""There are more of them, how many depends on time."""
-
 EXPECTED = {
     "run.json", "holder.json", "prepare/work.json", "prepare/1/encoding.json",
     "prepare/1/blocks/000000-1-train-0000.block", "prepare/1/blocks/000000-1-train-0001.block",
@@ -63,7 +60,7 @@ class Ground:
 def points(writes: Iterable[Write], ground: Ground) -> Iterator[Doom]:
     """Every way to die of every write that is made whatever the time; the ways of each begin with another one."""
     for number, write in enumerate(writes):
-        if write.key.startswith("shards/") and write.key not in SNAPSHOTS:
+        if write.by == "shard" and write.key not in SNAPSHOTS[: 1 if write.kind == "delete" else None]:
             continue
         ways = list(product(ground.moments(write), (True, False)))
         first = number * 3 % len(ways)
@@ -72,15 +69,24 @@ def points(writes: Iterable[Write], ground: Ground) -> Iterator[Doom]:
             yield Doom(str(ground.folder / name), write, when, alone)
 
 
+def traits(doom: Doom) -> set[tuple[object, ...]]:
+    """What is to be met at least once."""
+    write = doom.write
+    assert write is not None
+    return {(write,), (write.by, doom.when), (write.kind, doom.when), (write.by, doom.alone)}
+
+
 def chosen(dooms: Iterable[Doom]) -> Iterator[Doom]:
-    """Those that are the first of their write, or of their kind with regard to anything else."""
+    """One of each write, which has the most that is new; then what is still missing."""
+    every = list(dooms)
     met: set[tuple[object, ...]] = set()
-    for doom in dooms:
-        write = doom.write
-        assert write is not None
-        new = {(write,), (write.by, doom.when), (write.kind, doom.when), (write.by, doom.alone)} - met
-        if new:
-            met |= new
+    for _, ways in groupby(every, key=lambda doom: doom.write):
+        best = max(ways, key=lambda doom: len(traits(doom) - met))
+        met |= traits(best)
+        yield best
+    for doom in every:
+        if traits(doom) - met:
+            met |= traits(doom)
             yield doom
 
 

@@ -96,6 +96,7 @@ async def test_row_13_a_shard_is_killed_while_it_saves(tmp_path: Path) -> None:
     assert (counts[: oracle.steps] == oracle.passes).all()
     assert not counts[oracle.steps :].any()
     assert len(shards.restarted) == deaths == 2
+    assert shards.reopened, "what was learnt since the last whole snapshot was done again"
 
 
 @asyncio_only

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,9 @@ from cirrus.store.checkpoints import newest_snapshot
 from cirrus.store.opening import open_store
 from cirrus.testing.chaos import ChaosInvoker, Odds
 from cirrus.testing.places import Troubled
-from tests.chaos.ground import Oracle, store_in, worker_pids
+from tests.chaos.census import census
+from tests.chaos.ground import WORKER, Oracle, store_in, worker_pids
+from tests.chaos.marks import MARK
 
 asyncio_only = pytest.mark.asyncio(loop_factories=["asyncio"])
 uvloop_only = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -64,13 +67,19 @@ async def through(
 
 
 @asyncio_only
-async def test_row_04_every_event_is_delivered_twice_and_the_second_leaves_and_is_paid(tmp_path: Path) -> None:
-    account = await through(tmp_path, Oracle(passes=12, pause=0.001), Odds(seed=4, duplicate=1.0, by=2.0), workers=2)
+async def test_row_04_every_event_is_delivered_twice_and_the_second_leaves_and_is_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MARK, "row 4")
+    odds = Odds(seed=4, duplicate=1.0, by=2.0)
+    with census("row 4", WORKER) as workers:
+        account = await through(tmp_path, Oracle(passes=12, pause=0.001), odds, workers=2)
     assert account.did("duplicate") == 3
     assert [(one.slot, one.attempt) for one in sorted(account.started, key=lambda one: one.slot)] == [(0, 1), (1, 1)]
     assert account.replaced == []
     cost = account.results[0].cost
     assert cost.invocations > 3, "deliveries too many are counted as well"
+    assert cost.worker_seconds >= workers.seconds
 
 
 @uvloop_only
@@ -79,7 +88,12 @@ async def test_row_05_events_are_lost_or_come_late_and_others_take_their_place(t
     policy = PoolPolicy(start_deadline=4.0)
     account = await through(tmp_path, Oracle(passes=24, pause=0.002), odds, workers=4, policy=policy)
     assert account.did("lose") >= 2
+    assert account.did("late") >= 2
     assert any("no sign of life" in one.reason for one in account.replaced)
+    by_slot = sorted(account.started, key=lambda one: one.slot)  # and each slot's as they came
+    for slot, started in groupby(by_slot, key=lambda one: one.slot):
+        attempts = [one.attempt for one in started]
+        assert attempts == sorted(attempts), f"in slot {slot} one that was late worked after its successor"
 
 
 @uvloop_only
