@@ -27,7 +27,7 @@ from cirrus.core.desk import (
     Tick,
 )
 from cirrus.core.ids import WorkerId
-from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, Took, ToWorker
+from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, Took, ToWorker, TurnedAway
 from cirrus.core.spoken import Spoken
 from cirrus.wire.codec import LARGEST, Codec
 
@@ -162,6 +162,8 @@ class Control(Actor[ControlMessage]):
         if known is None and isinstance(words, Hello):
             self._workers[worker] = outbox
         elif known is not outbox:
+            if known is not None and isinstance(words, Hello):
+                self._do(Report(TurnedAway(worker)))
             outbox.put(TO_WORKER.encode(Order("leave", "this attempt is here already, or is over")))
             outbox.end()
             return

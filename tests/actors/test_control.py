@@ -35,6 +35,7 @@ from cirrus.core.messages import (
     Pulse,
     ToDriver,
     Took,
+    TurnedAway,
     UnitDone,
     WorkerLeft,
     WorkerSeen,
@@ -150,12 +151,13 @@ def units(told: list[ToDriver]) -> list[int]:
     return [one.unit for one in told if isinstance(one, UnitDone)]
 
 
-async def test_a_second_delivery_of_a_worker_leaves_within_a_second_and_the_first_goes_on(ground: Ground) -> None:
+async def test_a_second_delivery_of_a_worker_leaves_within_a_second_and_is_told_of(ground: Ground) -> None:
     _, first = ground.worker(FIRST)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
     for _ in range(3):
         _, again = ground.worker(FIRST)
         await ground.left(again)
+        assert await ground.heard() == TurnedAway(FIRST)
     assert not first.done
     told = await ground.finish()
     assert units(told) == ground.did == [0, 1, 2]
