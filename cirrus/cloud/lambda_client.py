@@ -17,7 +17,7 @@ from aiobotocore.session import AioSession
 
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.base import Unreached
-from cirrus.cloud.lambda_faults import FOREIGN, UNREACHED, invoke_error, is_denied
+from cirrus.cloud.lambda_faults import FOREIGN, invoke_error, is_denied, never_arrived
 from cirrus.cloud.prices import Architecture
 from cirrus.errors import InvokeError
 from cirrus.store.s3_client import new_session
@@ -171,10 +171,9 @@ class LambdaClient:
         """Errors of the SDK become errors of ours."""
         try:
             yield
-        except UNREACHED as error:
-            raise Unreached(str(invoke_error(error, action, self._at.name))) from error
         except FOREIGN as error:
-            raise invoke_error(error, action, self._at.name) from error
+            ours = invoke_error(error, action, self._at.name)
+            raise (Unreached(str(ours)) if never_arrived(error) else ours) from error
 
 
 def _remote(said: bytes) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from socket import gaierror
+
+from aiohttp import ClientConnectorError
 from aiohttp import ClientError as ConnectionFault
 from botocore.exceptions import (
     BotoCoreError,
@@ -17,9 +20,6 @@ from botocore.exceptions import (
 from cirrus.errors import InvokeError, Throttled, Unanswered
 
 FOREIGN = (ClientError, BotoCoreError, ConnectionFault, OSError)
-UNREACHED = (EndpointConnectionError, ConnectTimeoutError)
-"""The request surely did not arrive."""
-
 _THROTTLED = {
     "TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "EC2ThrottledException",
 }  # fmt: skip
@@ -30,6 +30,16 @@ _STRANGER = {
     "IncompleteSignatureException", "IncompleteSignature", "RequestTimeTooSkewed", "AuthFailure",
 }  # fmt: skip
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+
+
+def never_arrived(error: Exception) -> bool:
+    """Whether the request surely did not arrive: there never was a connection to send it over.
+
+    The SDK gives one name to that and to a connection that broke later, perhaps behind the request.
+    """
+    if isinstance(error, EndpointConnectionError):
+        return isinstance(error.kwargs.get("error"), ClientConnectorError | gaierror)
+    return isinstance(error, ConnectTimeoutError)
 
 
 def code_of(error: Exception) -> str:
@@ -66,9 +76,9 @@ def invoke_error(error: Exception, action: str, function: str) -> InvokeError:
         return InvokeError(f"the server's certificate is not accepted: {error}")
     if isinstance(error, ClientError):
         return _answered(error, action, function)
-    if isinstance(error, UNREACHED):
+    if never_arrived(error):
         return InvokeError(f"Lambda cannot be reached: {error}")
-    if isinstance(error, HTTPClientError | ConnectionFault | OSError):
+    if isinstance(error, HTTPClientError | EndpointConnectionError | ConnectionFault | OSError):
         return Unanswered(f"Lambda did not answer {action}: {error}")
     return InvokeError(f"{action}: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar
@@ -9,11 +10,14 @@ from typing import ClassVar
 import pytest
 
 from cirrus.clock import SystemClock
-from cirrus.cloud.base import Assignment
+from cirrus.cloud import lambda_invoker
+from cirrus.cloud.aws import LambdaFunction
+from cirrus.cloud.base import Assignment, Unreached
 from cirrus.cloud.lambda_invoker import LambdaInvoker, open_client
 from cirrus.core.ids import WorkerId
 from cirrus.emulator.emulator import Emulator
-from cirrus.errors import InvokeError
+from cirrus.errors import InvokeError, Unanswered
+from cirrus.store.sigv4 import Credentials
 from cirrus.testing.contracts.invoker import InvokerContract
 from tests.cloud.lambda_ground import at, function_of
 
@@ -95,4 +99,30 @@ async def test_a_function_that_is_not_there_is_named(function: Emulator) -> None
     made = LambdaInvoker(replace(there, name="another"), SystemClock())
     with pytest.raises(InvokeError, match="there is no function 'another': make it with cirrus deploy"):
         await made.terms()
+    await made.close()
+
+
+async def test_who_cannot_be_reached_was_not_asked_and_a_broken_answer_may_have_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lambda_invoker, "PATIENCE", 0.0)
+    asked: list[bytes] = []
+
+    async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n"))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(came, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    there = LambdaFunction(
+        name="worker", region="us-east-1", endpoint_url=f"http://127.0.0.1:{port}", credentials=Credentials("a", "b")
+    )  # fmt: skip
+    made = LambdaInvoker(there, SystemClock())
+    with pytest.raises(Unanswered):
+        await made.invoke(ASSIGNMENT)
+    assert len(asked) == 1
+    server.close()
+    await server.wait_closed()
+    with pytest.raises(Unreached):
+        await made.invoke(ASSIGNMENT)
     await made.close()
