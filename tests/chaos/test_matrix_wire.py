@@ -210,23 +210,35 @@ def broken(chance: np.random.Generator) -> Step:
     return Step(number, tables, (gradient,), (keys,))
 
 
+async def refused(found: Pair, steps: Sequence[Step]) -> None:
+    """Each of these has a right checksum, an open unit and a pull that are right; it is refused, and nothing counts."""
+    sound = frames.encode_open(7, 1) + frames.encode_step(Step(0, (0,), None, (np.array([1, 2], np.uint32),)))
+    await found.learn(0)
+    before = await found.figures()
+    for step in steps:
+        socket = await found.session.ws_connect(f"{found.urls[0]}/steps", headers=bearer("worker"), compress=0)
+        await socket.send_bytes(sound)
+        assert (await socket.receive()).type is aiohttp.WSMsgType.BINARY
+        await socket.send_bytes(frames.encode_step(step))
+        answer = await socket.receive()
+        assert (answer.type, answer.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.PROTOCOL_ERROR)
+        await socket.close()
+    after = await found.figures()
+    assert after["frames_refused_total"] == before["frames_refused_total"] + len(steps)
+    assert after["clock"] == before["clock"]
+    await found.counted(0)
+
+
+@asyncio_only
+async def test_row_29_a_gradient_that_has_gone_astray_is_refused_whole(tmp_path: Path) -> None:
+    rows = np.array([1, 2], np.uint32)
+    astray = [np.array([[-1.0], [wrong]], np.float32) for wrong in (np.nan, np.inf, -np.inf, 1e30)]
+    async with pair(tmp_path) as found:
+        await refused(found, [Step(0, (0,), (one,), (rows,)) for one in astray])
+
+
 @asyncio_only
 async def test_row_30_what_has_a_wrong_shape_row_or_table_is_not_applied_at_all(tmp_path: Path) -> None:
-    """Frames whose checksum is right and whose content is not, each behind an open unit and a pull that are right."""
     chance = np.random.default_rng(30)
-    sound = frames.encode_open(7, 1) + frames.encode_step(Step(0, (0,), None, (np.array([1, 2], np.uint32),)))
     async with pair(tmp_path) as found:
-        await found.learn(0)
-        before = await found.figures()
-        for _ in range(200):
-            socket = await found.session.ws_connect(f"{found.urls[0]}/steps", headers=bearer("worker"), compress=0)
-            await socket.send_bytes(sound)
-            assert (await socket.receive()).type is aiohttp.WSMsgType.BINARY
-            await socket.send_bytes(frames.encode_step(broken(chance)))
-            answer = await socket.receive()
-            assert (answer.type, answer.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.PROTOCOL_ERROR)
-            await socket.close()
-        after = await found.figures()
-        assert after["frames_refused_total"] == before["frames_refused_total"] + 200
-        assert after["clock"] == before["clock"]
-        await found.counted(0)
+        await refused(found, [broken(chance) for _ in range(200)])
