@@ -10,6 +10,7 @@ from cirrus.attached import attach, kill, scale
 from cirrus.cloud.aws import Aws, aws
 from cirrus.cloud.executors import Executed, executor
 from cirrus.cloud.places import Local, local
+from cirrus.cloud.served import ServedShards
 from cirrus.core.cost import Cost, CostPart, Price
 from cirrus.core.views import WorkerView
 from cirrus.emulator.place import Emulated, emulated
@@ -129,6 +130,7 @@ __all__ = [
     "RunError",
     "RunFinished",
     "RunStarted",
+    "ServedShards",
     "ShardRestarted",
     "ShardStarted",
     "SnapshotSkipped",

@@ -93,7 +93,8 @@ class HostedSeat:
                 await self._hang_up()
                 failures, since = failures + 1, since or self._clock.monotonic()
                 if self._clock.monotonic() - since > patience:
-                    raise InvokeError(f"the host of a shard at {self._host.url} cannot be reached: {error}") from error
+                    why = getattr(error, "os_error", error)  # in fewer words, where it has them
+                    raise InvokeError(f"the host of shards at {self._host.url} cannot be reached: {why}") from error
             await self._clock.sleep(BACKOFF.delay(failures, 0.0))
 
     async def _dial(self) -> ClientWebSocketResponse:

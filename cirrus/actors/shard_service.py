@@ -1,7 +1,7 @@
 """A host that stays, and serves shards for runs whose drivers know its secret.
 
 Each shard is a process of its own, with a port and a certificate of its run's. It ends when its driver says so, when a
-newer driver of the run opens it, or ``PATIENCE`` seconds after its driver was last heard of; it saves a snapshot then.
+newer driver of the run opens it, or some time after its driver was last heard of; it saves a snapshot then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from cirrus.errors import WireError
 from cirrus.wire.codec import LARGEST
 from cirrus.wire.tokens import Claims
 
-PATIENCE = 30.0
 FIRST_WORDS = 5.0  # seconds for the driver to say what it wants
 TICK = 0.5
 FULL = "this host has no port left for another shard"
@@ -61,14 +60,14 @@ class ShardService:
             Route("POST", "/shard/end", DRIVER, self._end),
         ]
 
-    async def idle(self, seconds: float) -> None:
-        """Wait until nobody has spoken for so many seconds, and end shards whose drivers are gone meanwhile."""
+    async def idle(self, seconds: float, patience: float) -> None:
+        """Wait until nobody has spoken for so many seconds; end shards whose drivers are away for ``patience``."""
         clock = self._machine.clock
         while True:
             await clock.sleep(TICK)
             now = clock.monotonic()
             for tenant in list(self._tenants.values()):
-                if tenant.alone(now) > PATIENCE:
+                if tenant.alone(now) > patience:
                     await tenant.end()
             if self._tenants or self._sockets:
                 self._spoken = clock.monotonic()
@@ -169,7 +168,9 @@ class ShardService:
         if claims.run != wanted.run_id:
             raise web.HTTPForbidden(text="the token is another run's")
         tenant = self._tenants.get((wanted.run_id, wanted.shard))
-        if tenant is not None and tenant.epoch <= claims.epoch:
+        if tenant is not None and tenant.epoch > claims.epoch:
+            return web.json_response({"ended": False})
+        if tenant is not None:
             await tenant.end()
         return web.json_response({"ended": True})
 

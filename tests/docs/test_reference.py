@@ -127,7 +127,8 @@ def options() -> Iterator[tuple[str, argparse.Action]]:
 def test_every_option_is_explained(verb: str, action: argparse.Action) -> None:
     common, *sections = page("command").split("\n## `cirrus ")
     section = next(one for one in sections if one.startswith(verb))
-    for word in action.option_strings or [str(action.metavar or action.dest).upper()]:
+    name = str(action.metavar or action.dest)
+    for word in action.option_strings or [name if [name] == list(action.choices or ()) else name.upper()]:
         assert re.search(rf"`{re.escape(word)}[ `]", common + section) or word in section.partition("\n")[0]
 
 
