@@ -72,20 +72,22 @@ class StageEstimate:
 class Estimate:
     """What a run would cost and take.
 
-    ``measured`` of ``rows`` rows were looked at. ``overhead``: seconds outside of stages. ``here``: seconds that the
-    same would take on this machine, with as many workers as it can carry.
+    ``measured`` of ``rows`` rows were looked at. ``overhead``: seconds outside of stages. ``beside``: dollars that
+    belong to no stage, for the driver's requests to the store and for asking the function whether it works. ``here``:
+    seconds that the same would take on this machine, with as many workers as it can carry.
     """
 
     stages: tuple[StageEstimate, ...]
     rows: float
     measured: float
     overhead: float
+    beside: float
     here: float
 
     @property
     def dollars(self) -> float:
-        """Of all stages."""
-        return sum(one.dollars for one in self.stages)
+        """In all."""
+        return self.beside + sum(one.dollars for one in self.stages)
 
     @property
     def seconds(self) -> float:
@@ -162,7 +164,8 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
             StageEstimate(stage.name, stage.workers, through, forecast.dollars.at(work), forecast.seconds.at(work))
         )
     overhead = max(0.0, last.seconds - sum(one["seconds"] for one in last.result.metrics.values()))
-    return Estimate(tuple(stages), rows, prepared["rows_in"], overhead, here + overhead)
+    beside = Line.through(*((one.size, one.result.cost.stages.get("", 0.0)) for one in seen)).at(total)
+    return Estimate(tuple(stages), rows, prepared["rows_in"], overhead, beside, here + overhead)
 
 
 def _trial(stage: Stage, seen: _Seen) -> Trial:

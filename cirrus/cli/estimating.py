@@ -57,7 +57,7 @@ def tell(found: Estimate, region: str, prices: RegionPrices, arguments: Namespac
         print_json(
             {
                 "dollars": found.dollars, "seconds": found.seconds, "rows": found.rows, "measured": found.measured,
-                "stages": [asdict(one) for one in found.stages], "one_machine": machine,
+                "stages": [asdict(one) for one in found.stages], "beside": found.beside, "one_machine": machine,
                 "region": region, "memory": arguments.memory, "dated": prices.dated,
             }
         )  # fmt: skip
@@ -66,6 +66,7 @@ def tell(found: Estimate, region: str, prices: RegionPrices, arguments: Namespac
     for one in found.stages:
         went = f"{one.rows:,.0f} rows through {one.workers} workers in {one.seconds:,.1f} s"
         rows.append((one.stage, f"{went}, {one.dollars:.6f} dollars"))
+    rows.append(("beside them", f"{found.beside:.6f} dollars"))
     where = f"{arguments.memory} MB in {region}, prices of {prices.dated}"
     rows.append(("altogether", f"{found.seconds:,.1f} s, {found.dollars:.6f} dollars ({where})"))
     rows.append(
