@@ -13,7 +13,7 @@ from pathlib import Path
 from cirrus import checks
 from cirrus.cli.output import print_json, print_table
 from cirrus.cli.places import chosen, s3_server
-from cirrus.cli.running import follow
+from cirrus.cli.running import follow, spent
 from cirrus.cli.show import choose
 from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.base import Place
@@ -112,8 +112,7 @@ def report(result: Result, optimum: float, seconds: float, *, as_json: bool) -> 
             ("test log loss", f"{trained['log_loss']:.4f}; the best that is possible on these rows is {optimum:.4f}"),
             ("AUC", f"{trained['auc']:.4f}"),
             ("samples per second", f"{trained['samples_per_second']:,.0f}"),
-            ("workers", f"{result.cost.invocations} started, {result.cost.worker_seconds:.1f} s altogether"),
-            ("cost", f"{result.cost.dollars:.4f} dollars"),
+            *spent(result.cost),
             ("seconds", f"{seconds:.1f}"),
         ]
     )

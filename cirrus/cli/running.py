@@ -10,6 +10,7 @@ from cirrus.cli.output import print_json, print_table
 from cirrus.cli.places import chosen
 from cirrus.cli.show import Show, choose
 from cirrus.cloud.base import Place
+from cirrus.core.cost import Cost
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
 from cirrus.runs import start
@@ -44,7 +45,17 @@ def print_result(result: Result, *more: tuple[str, str]) -> None:
     rows = [("run", result.run_id), *more]
     for stage, metrics in result.metrics.items():
         rows += [(f"{stage} {name.replace('_', ' ')}", f"{value:,.6g}") for name, value in metrics.items()]
-    cost = result.cost
-    rows.append(("workers", f"{cost.invocations} started, {cost.worker_seconds:.1f} s altogether"))
-    rows.append(("cost", f"{cost.dollars:.4f} dollars"))
-    print_table(rows)
+    print_table([*rows, *spent(result.cost)])
+
+
+def spent(cost: Cost) -> list[tuple[str, str]]:
+    """What was spent, for people; by stage and kind where it was not free."""
+    rows = [
+        ("workers", f"{cost.invocations} started, {cost.worker_seconds:.1f} s altogether"),
+        ("cost", f"{cost.dollars:.4f} dollars"),
+    ]
+    if cost.dollars:
+        stages = {name or "beside them": dollars for name, dollars in cost.stages.items()}
+        for title, parts in (("cost of stages", stages), ("cost by kind", cost.kinds)):
+            rows.append((title, ", ".join(f"{name} {dollars:.6f}" for name, dollars in parts.items())))
+    return rows
