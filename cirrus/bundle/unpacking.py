@@ -51,6 +51,8 @@ def _checked(entry: zipfile.ZipInfo) -> PurePosixPath:
         raise WireError(f"the zip has a file that would be outside: {entry.filename!r}")
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise WireError(f"the zip has a link or a device: {entry.filename!r}")
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise WireError(f"the zip has a file that is packed in a way that functions cannot read: {entry.filename!r}")
     return name
 
 
