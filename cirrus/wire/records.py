@@ -163,7 +163,8 @@ def resolve_model(tag: str) -> type:
     try:
         kind = getattr(importlib.import_module(module), name)
     except Exception as error:  # the border to a user's module, which may raise anything
-        raise Mismatch(f"a model that can be imported ({type(error).__name__})", tag).inside(TAG) from error
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise Mismatch(f"a model that can be imported ({why})", tag).inside(TAG) from error
     if not isinstance(kind, type) or not issubclass(kind, ModelSpec) or "__dataclass_params__" not in vars(kind):
         raise Mismatch("a frozen dataclass derived from ModelSpec", kind).inside(TAG)
     return kind

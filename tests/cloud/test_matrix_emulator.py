@@ -174,7 +174,7 @@ async def test_row_08_a_kernel_that_the_bundle_has_not_ends_the_stage_after_thre
         said = [event async for event in going.events()]
         with pytest.raises(StageFailed, match="3 workers in a row failed in the same way") as failed:
             await going.result()
-    assert "ModuleNotFoundError: No module named 'cirrus.testing'" in failed.value.evidence
+    assert "can be imported (ModuleNotFoundError: No module named 'cirrus.testing')" in failed.value.evidence
     assert sum(isinstance(one, WorkerReplaced) for one in said) == 2
 
 
