@@ -30,7 +30,7 @@ from cirrus.actors.shard import Shard
 from cirrus.actors.snapshots import Shelf, begin, resume
 from cirrus.clock import SystemClock
 from cirrus.errors import CirrusError, PipelineError, WireError
-from cirrus.store.manners import give_way
+from cirrus.store.manners import Manners
 from cirrus.store.opening import open_store
 from cirrus.wire.tls import Identity, server_side
 
@@ -99,11 +99,14 @@ async def no_parts(_config: Config, _stop: Callable[[Stop], None]) -> AsyncItera
 async def serve(config: Config, say: Callable[[str], None], open_parts: OpenParts = no_parts) -> None:
     """Serve a shard until it is told to stop; ``say`` gets the line that says that it answers."""
     clock = SystemClock()
-    store = open_store(config.store, give_way)
+    manners = Manners()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=manners.begin))
+    store = open_store(config.store, manners.begin)
     shard = Shard(config.shard, config.shards)
     shelf = Shelf(store, config.prefix.rstrip("/"), config.epoch)
     wish: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
     snapshots = await (resume(shard, shelf) if config.restore else begin(shelf))
+    manners.give_way()  # from now on there are steps
 
     def stop(reason: Stop) -> None:
         if not wish.done():
@@ -161,7 +164,6 @@ def main(open_parts: OpenParts = no_parts) -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.get_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="cirrus", initializer=give_way))
         runner.run(serve(config, _say, open_parts))
 
 
