@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -110,9 +110,11 @@ async def test_it_ends_with_its_driver_and_saves_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
-@pytest.mark.parametrize("restore", [False, True])
-async def test_whoever_copies_and_writes_a_snapshot_gives_way_to_the_steps(tmp_path: Path, restore: bool) -> None:
-    async with aiohttp.ClientSession() as session, process(config(tmp_path, 0, 1, restore=restore)) as (shard, url):
+@pytest.mark.parametrize("more", [{}, {"restore": True}], ids=["new", "restored"])
+async def test_whoever_copies_and_writes_a_snapshot_gives_way_to_the_steps(
+    tmp_path: Path, more: Mapping[str, object]
+) -> None:
+    async with aiohttp.ClientSession() as session, process(config(tmp_path, 0, 1, **more)) as (shard, url):
         await create(session, url)
         async with session.post(f"{url}/snapshot", headers=bearer("driver")) as answer:
             assert answer.status == 200
