@@ -59,8 +59,10 @@ class Census:
         if who in self._others or fields[STATE] in "ZX":
             return
         if who not in self._lives:
-            if self._mark not in Path("/proc", pid, "environ").read_bytes():
-                self._others.add(who)
+            environment = Path("/proc", pid, "environ").read_bytes()
+            if self._mark not in environment:
+                if environment:  # otherwise it is being made
+                    self._others.add(who)
                 return
             if self._word not in Path("/proc", pid, "cmdline").read_bytes().split(b"\0"):
                 return  # it may become one: a process is its parent's copy at first

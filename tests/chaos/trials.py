@@ -99,7 +99,8 @@ async def check(store: ObjectStore, run_id: str, story: Story) -> None:
     for said in story.said:
         shown(said)
     assert story.said[-1][-1]["ended"] == "done", story.said[-1][-1]
-    assert story.said[-1][-1]["worker_seconds"] >= story.lived > 0, "I7"
+    reported = story.said[-1][-1]["worker_seconds"]
+    assert reported >= story.lived > 0, f"I7: {reported} of {story.lived} seconds are reported"
 
 
 def decided(entries: list[Mapping[str, Any]], story: Story) -> None:
