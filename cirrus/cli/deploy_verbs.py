@@ -65,8 +65,9 @@ def _iam(made: ArgumentParser) -> None:
 def _doctor(made: ArgumentParser) -> None:
     _names(made)
     made.add_argument("--workers", type=int, default=1, metavar="N", help="how many are to work at a time (1)")
-    what = "a shard elsewhere, as wss://host:port; may be repeated"
+    what = "a host of shards elsewhere, as wss://host:port; may be repeated"
     made.add_argument("--shard", dest="shards", action="append", default=[], metavar="URL", help=what)
+    made.add_argument("--shard-ca", metavar="FILE", help="their authorities (CIRRUS_SHARD_CA)")
     _endpoints(made)
 
 

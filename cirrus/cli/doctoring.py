@@ -21,7 +21,7 @@ async def doctor(arguments: Namespace) -> None:
     """Look at everything; ``OutsideError`` where something is missing."""
     checks.integer("doctor.workers", arguments.workers, 1, 1_000_000)
     deployment = await described(arguments)
-    wants = Wants(arguments.workers, await aside(stamp_here), tuple(arguments.shards))
+    wants = Wants(arguments.workers, await aside(stamp_here), tuple(arguments.shards), arguments.shard_ca)
     found: list[Finding] = []
     async with reached(arguments, deployment) as services:
         async for finding in Doctor(services, deployment, wants, SystemClock()).findings():

@@ -37,11 +37,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a run will want: so many workers at a time, code of that stamp, the shards at those URLs."""
+    """What a run will want: so many workers at a time, code of that stamp, the hosts of shards at those URLs.
+
+    ``ca`` is the file with the authorities of these hosts (``None``: that of the environment).
+    """
 
     workers: int
     stamp: Stamp
     shards: tuple[str, ...] = ()
+    ca: str | None = None
 
 
 class Doctor:
@@ -63,7 +67,7 @@ class Doctor:
                 yield finding
         yield await self._prices()
         for url in self._wants.shards:
-            yield await _shard(url)
+            yield await _shard(url, self._wants.ca)
 
     async def _things(self, identity: dict[str, Any]) -> AsyncIterator[Finding]:
         place = Place(identity["Arn"].split(":")[1], self._services.region, identity["Account"])
@@ -197,11 +201,11 @@ class Doctor:
         return Finding("prices", "fine", f"of {found.dated}")
 
 
-async def _shard(url: str) -> Finding:
-    problem = await unreachable(url)
-    if problem is None:
+async def _shard(url: str, ca: str | None) -> Finding:
+    problem = await unreachable(url, ca)
+    if not problem:
         return Finding("shard", "fine", url)
-    remedy = "start it with cirrus shard serve; open its port for this machine and for the functions"
+    remedy = "start it with cirrus shard serve, open its ports for this machine and for functions, and take its ca.pem"
     return Finding("shard", "wrong", f"{url}: {problem}", remedy)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import subprocess
 import threading
+from collections import Counter
 from typing import Self
 from urllib.parse import quote
 
@@ -18,7 +20,7 @@ SECRET = Seaweed("").secret_key
 RUN_KEY = b"\x01canary-key-of-a-run\xff\xfe-32-bytes\x00"
 assert len(RUN_KEY) == 32
 URLSAFE = bytes.maketrans(b"+/", b"-_")
-PAUSE = 0.01
+PAUSE, LOOKS = 0.05, 20
 
 
 def forms(secret: bytes) -> list[bytes]:
@@ -39,7 +41,7 @@ def sings(*heard: bytes | str) -> list[bytes]:
 
 
 class Watched:
-    """A process with all that it starts: their command lines and variables, looked at again and again."""
+    """A process with all that it starts: their command lines and variables, each looked at some times."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.lines: set[str] = set()
@@ -57,10 +59,11 @@ class Watched:
         self._thread.join()
 
     def _watch(self) -> None:
+        looks = Counter[int]()
         while not self._over.wait(PAUSE):
-            try:
+            with contextlib.suppress(psutil.Error):
                 for one in (self._root, *self._root.children(recursive=True)):
-                    self.lines.add(" ".join(one.cmdline()))
-                    self.variables |= {f"{name}={value}" for name, value in one.environ().items()}
-            except psutil.Error:
-                pass
+                    if looks[one.pid] < LOOKS:
+                        looks[one.pid] += 1
+                        self.lines.add(" ".join(one.cmdline()))
+                        self.variables |= {f"{name}={value}" for name, value in one.environ().items()}

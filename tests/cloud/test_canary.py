@@ -64,8 +64,12 @@ def test_a_run_does_not_tell(place: str, server: Seaweed, tmp_path: Path) -> Non
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         child = subprocess.Popen(line, cwd=ROOT, stdout=stdout, stderr=stderr)
-        with Watched(child) as watched:
-            assert child.wait() == 0, err.read_text()[-2000:]
+        try:
+            with Watched(child) as watched:
+                assert child.wait() == 0, err.read_text()[-2000:]
+        finally:
+            child.kill()
+            child.wait()
     said, objects = out.read_text() + err.read_text(), asyncio.run(everything(url))
     assert {word for word in ("RunFinished", "InputError", "DEBUG:botocore", "over") if word not in said} == set()
     assert {word for word in ("journal", "events") if not any(word in name for name in objects)} == set()
@@ -118,6 +122,7 @@ async def complaint(url: str, key: str) -> str:
     return ""
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_what_deploys_does_not_tell(
     moto: str,
     tmp_path: Path,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from cirrus.deploy.deployment import Deployment
 from cirrus.deploy.doctor import Doctor, Finding, Wants
 from cirrus.deploy.services import services
 from cirrus.deploy.stamps import Stamp
-from tests.actors.shards import cluster
+from cirrus.errors import PipelineError
+from tests.actors.served import Served, served
 from tests.deploy.front import front, refused
 from tests.deploy.ground import REGION, STAMP, Ground, bundle, ground, session
 from tests.deploy.served import serving
@@ -48,10 +50,18 @@ async def place(moto: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gro
         yield found
 
 
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[tuple[Served, Served]]:
+    """Two hosts of shards, each with an authority of its own."""
+    async with served(tmp_path / "one") as one, served(tmp_path / "two") as two:
+        yield one, two
+
+
 async def look(
-    place: Ground, one: Deployment, *shards: str, workers: int = 1, stamp: Stamp = STAMP
+    place: Ground, one: Deployment, *shards: str, workers: int = 1, stamp: Stamp = STAMP, ca: Path | None = None
 ) -> dict[str, Finding]:
-    doctor = Doctor(place.services, one, Wants(workers, stamp, shards), SystemClock())
+    wants = Wants(workers, stamp, shards, None if ca is None else str(ca))
+    doctor = Doctor(place.services, one, wants, SystemClock())
     return {finding.name: finding async for finding in doctor.findings()}
 
 
@@ -61,11 +71,10 @@ def wrong(found: dict[str, Finding]) -> list[str]:
     return [name for name, one in found.items() if one.state == "wrong"]
 
 
-async def test_nothing_is_missing_where_all_is_there(place: Ground) -> None:
+async def test_nothing_is_missing_where_all_is_there(place: Ground, hosts: tuple[Served, Served]) -> None:
     one = fresh()
     await place.deploy(one, CODE)
-    async with cluster() as shards:
-        found = await look(place, one, *shards.urls, workers=1000)
+    found = await look(place, one, hosts[0].url, workers=1000, ca=hosts[0].ca)
     assert wrong(found) == []
     assert list(found) == [
         "credentials", "clock", "bucket", "bucket settings", "function", "version", "bundle", "events", "concurrency",
@@ -87,7 +96,7 @@ async def test_credentials_are_missing(place: Ground, moto: str, monkeypatch: py
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     async with services(REGION, place.endpoints) as found:
-        told = await look(replace(place, services=found), fresh(), "ws://127.0.0.1:1")
+        told = await look(replace(place, services=found), fresh(), "wss://127.0.0.1:1")
     assert wrong(told) == ["credentials", "shard"]
     assert "no AWS credentials were found" in told["credentials"].found
     assert "AWS_ACCESS_KEY_ID" in told["credentials"].remedy
@@ -179,19 +188,25 @@ async def test_too_few_may_run_at_a_time(place: Ground) -> None:
     assert "delete-function-concurrency" in found["concurrency"].remedy
 
 
-async def test_a_shard_does_not_answer(place: Ground) -> None:
+async def test_a_shard_does_not_answer(place: Ground, hosts: tuple[Served, Served]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         url = f"wss://127.0.0.1:{taken.getsockname()[1]}"
-        found = await look(place, fresh(), url)
+        found = await look(place, fresh(), url, ca=hosts[0].ca)
     assert "shard" in wrong(found)
     assert found["shard"].found.startswith(f"{url}: ")
     assert "cirrus shard serve" in found["shard"].remedy
 
 
-async def test_a_shard_is_something_else(place: Ground) -> None:
-    async with serving(web.Application()) as url:
-        assert (await look(place, fresh(), url))["shard"].found == f"{url}: it answers with status 404"
+async def test_a_shard_is_somebody_else(place: Ground, hosts: tuple[Served, Served], tmp_path: Path) -> None:
+    url = hosts[0].url
+    assert "certificate" in (await look(place, fresh(), url, ca=hosts[1].ca))["shard"].found
+    assert "cannot be read" in (await look(place, fresh(), url, ca=tmp_path / "none"))["shard"].found
+    (tmp_path / "empty").touch()
+    assert "cannot be read" in (await look(place, fresh(), url, ca=tmp_path / "empty"))["shard"].found
+    assert "CIRRUS_SHARD_CA" in (await look(place, fresh(), url))["shard"].found
+    with pytest.raises(PipelineError, match="wss://host:port"):
+        await look(place, fresh(), "http://127.0.0.1:1")
 
 
 async def test_what_may_not_be_seen_is_not_wrong(place: Ground) -> None:
