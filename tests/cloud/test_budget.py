@@ -76,6 +76,7 @@ async def test_no_invoke_is_sent_after_the_cap_and_the_run_goes_on_with_a_higher
     assert result.cost.kinds["earlier"] == pytest.approx(cost.dollars, abs=2e-9)
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_a_budget_that_was_raised_stays_raised(tmp_path: Path) -> None:
     place = place_in(tmp_path)
     with pytest.raises(BudgetExceeded):
@@ -90,6 +91,7 @@ async def test_a_budget_that_was_raised_stays_raised(tmp_path: Path) -> None:
         await resume(going.run_id, on=place, budget=Budget(dollars=1.0, minutes=1e-5))
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_a_budget_without_room_for_all_workers_is_enough_for_fewer(tmp_path: Path) -> None:
     place = place_in(tmp_path)
     cap = 1.5 * MOST

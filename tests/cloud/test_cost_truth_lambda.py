@@ -67,7 +67,7 @@ async def test_reported_dollars_lie_between_what_was_billed_and_a_timeout_more_p
     assert {"done", "crashed", "timeout"} <= {one.outcome for one in reports}
     price = function_price("us-east-1", "x86_64", read_prices("us-east-1"))
     true = sum(one.gb_seconds * price.per_gb_second + price.per_invocation for one in reports)
-    known = len({one.number for one in reports if one.outcome == "done"})
+    known = len({one.number for one in reports if one.outcome == "done" and one.number > 1})  # 1 is the question
     unknown = result.cost.invocations - known
     longest = MEMORY / 1024 * price.per_gb_second
     most = unknown * (TIMEOUT * longest + price.per_invocation) + known * TAIL * longest
