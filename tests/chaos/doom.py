@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -33,13 +34,16 @@ NAMING = ("replace", "link")
 SNAPSHOTS = ("shards/000/000000000000", "shards/000/000000000001", "shards/000/000000000002")
 """Those that a run is sure to have, for it takes its time until the last of them; that one makes the first go."""
 
+LEASE = re.compile(r"(?<=/\d{6})-\d+")
+"""The number of a lease in keys of what workers have prepared; it is another where the control actor comes late."""
+
 By = Literal["driver", "worker", "shard"]
 When = Literal["before", "half", "named", "after"]
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write of a run; ``key`` is within the run's folder.
+    """A write of a run; ``key`` is within the run's folder, without the numbers of leases.
 
     ``behind``: for the key that is written again and again, the last other one that the process has written before.
     """
@@ -150,7 +154,7 @@ class Doomed:
             self._doom.strike()
 
     def _named(self, request: Request) -> Write:
-        key = request.key.split("/", 2)[2]
+        key = LEASE.sub("", request.key.split("/", 2)[2])
         if key == "holder.json":
             return Write(self._by, request.kind, key, self._last)
         if not key.startswith("events/"):  # these are written beside the others

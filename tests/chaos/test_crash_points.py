@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio"]), pytest.mark.timeo
 AT_ONCE = 2
 EXPECTED = {
     "run.json", "holder.json", "prepare/work.json", "prepare/1/encoding.json",
-    "prepare/1/blocks/000000-1-train-0000.block", "prepare/1/blocks/000000-1-train-0001.block",
-    "prepare/1/encode/000000-1.json", "prepare/manifest.json", "journal/00000000.json", "train/work.json", *SNAPSHOTS,
+    "prepare/1/blocks/000000-train-0000.block", "prepare/1/blocks/000000-train-0001.block",
+    "prepare/1/encode/000000.json", "prepare/manifest.json", "journal/00000000.json", "train/work.json", *SNAPSHOTS,
     "train/model.safetensors", "journal/00000001.json", "events/00000001-00000000.jsonl", "result.json",
 }  # fmt: skip
 
