@@ -41,7 +41,7 @@ async def estimate_file(arguments: Namespace) -> None:
             price = function_price(region, arguments.architecture, prices)
             place = Rehearsal(terms=Terms(price=price, memory=max(arguments.memory, CORE)))
         if not arguments.json:
-            print("running the beginning of the input on this machine, twice", file=sys.stderr)
+            print("running the beginning of the input on this machine", file=sys.stderr)
         found = await estimate(pipeline, place, SystemClock())
     if arguments.on == "local":
         found = found.slowed(max(1.0, CORE / arguments.memory))
