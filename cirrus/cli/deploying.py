@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cirrus.bundle.building import MOST_ZIP, Wish, build
+from cirrus.bundle.building import MOST_ZIP, Wish
+from cirrus.bundle.cache import cached
 from cirrus.cli.output import print_json
 from cirrus.cli.reaching import described, reached
 from cirrus.clock import SystemClock
@@ -72,10 +73,11 @@ async def _show(changes: AsyncIterator[Change], arguments: Namespace, nothing: s
 async def _code(arguments: Namespace, deployment: Deployment) -> tuple[Deployment, Code]:
     """The bundle, built now or from a file; what it was built for is what the function gets."""
     if arguments.bundle is None:
-        wish = Wish(deployment.python, deployment.architecture, (*arguments.sources, *arguments.packages))
-        built = await aside(lambda: build(wish))
-        return deployment, Code(built.data, stamp_of(built.manifest))
-    data = await aside(Path(arguments.bundle).read_bytes)
+        packages, sources = tuple(arguments.packages), tuple(map(Path, arguments.sources))
+        wish = Wish(deployment.python, deployment.architecture, packages, sources)
+        data = await aside(lambda: cached(wish))
+    else:
+        data = await aside(Path(arguments.bundle).read_bytes)
     if len(data) > MOST_ZIP:
         raise PipelineError("deploy.bundle", f"{len(data) / 2**20:.1f} MiB", f"at most {MOST_ZIP / 2**20:g} MiB")
     manifest = await aside(lambda: read_manifest(data))

@@ -245,3 +245,9 @@ def test_what_is_no_bundle_is_refused(data: bytes, tmp_path: Any, capsys: pytest
 def test_what_cannot_be_is_refused(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, "--template", "sam", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--with", "no name"), ("--source", "/nowhere/at/all")])
+def test_what_cannot_be_built_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, *words]) == 2
+    assert "bundle." in capsys.readouterr().err
