@@ -30,6 +30,7 @@ def add(verb: Verb) -> None:
     made.add_argument("--with", dest="packages", action="append", default=[], metavar="PACKAGE", help=what)
     what = "a folder or Python file of your own to import; may be repeated"
     made.add_argument("--source", dest="sources", action="append", default=[], metavar="PATH", help=what)
+    _emulate(verb)
     deploy_verbs.add(verb)
     shard_verbs.add(verb)
     _prices(verb)

@@ -20,6 +20,7 @@ from cirrus.events import Event, InvokeFailed, RowsPrepared, RunFinished, Worker
 from cirrus.pipeline import Budget, Train
 from cirrus.results import Result
 from cirrus.runs import resume, run, start
+from cirrus.store import holding
 from cirrus.testing.proxy import proxied
 from tests.chaos.costly import Costly
 from tests.chaos.ground import Oracle
@@ -73,9 +74,9 @@ def billed(found: Emulator) -> float:
 async def test_row_03_workers_leave_before_their_function_times_out_and_others_go_on_at_their_step(
     tmp_path: Path, ground: Ground
 ) -> None:
-    oracle = Oracle(rows=640, passes=8, pause=0.01)
-    async with ground.function(timeout=4) as found:
-        account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=2))
+    oracle = Oracle(rows=640, passes=5, pause=0.01)
+    async with ground.function(timeout=6) as found:
+        account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=1))
         assert {one.outcome for one in found.reports} <= {"done", "timeout"}
         assert billed(found) <= account.results[0].cost.gb_seconds
     assert "deadline: its time is nearly up" in {one.reason for one in account.replaced}
@@ -247,8 +248,10 @@ async def test_row_25_a_conflict_after_a_write_of_ones_own_is_success(
 @asyncio_only
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])
 async def test_row_28_credentials_that_are_not_accepted_park_the_run_which_then_goes_on(
-    tmp_path: Path, ground: Ground, code: str
+    tmp_path: Path, ground: Ground, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
+    monkeypatch.setattr(holding, "PATIENCE", 0.1)  # the store does not take the word that the run is free
+    monkeypatch.setattr(holding, "LOOK", 0.0)
     oracle = Oracle(rows=640, passes=6, pause=0.01)
     said: list[Event] = []
     async with ground.function() as found, troubled(ground.server.endpoint) as between:
