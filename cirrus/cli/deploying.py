@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
@@ -75,6 +76,7 @@ async def _code(arguments: Namespace, deployment: Deployment) -> tuple[Deploymen
     if arguments.bundle is None:
         packages, sources = tuple(arguments.packages), tuple(map(Path, arguments.sources))
         wish = Wish(deployment.python, deployment.architecture, packages, sources)
+        print("taking the bundle, or building it, which takes some seconds", file=sys.stderr, flush=True)
         data = await aside(lambda: cached(wish))
     else:
         data = await aside(Path(arguments.bundle).read_bytes)

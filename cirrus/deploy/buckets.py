@@ -10,6 +10,7 @@ from typing import Any
 from cirrus.deploy.plan import BucketPlan
 from cirrus.deploy.services import Services
 from cirrus.deploy.things import Aspect, canonical, pairs, part, unpaired
+from cirrus.errors import OutsideError
 
 PUBLIC = {
     "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True,
@@ -76,9 +77,13 @@ class Bucket:
             if not found:
                 break
             names = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
-            await self._ask("delete_objects", Delete={"Objects": names, "Quiet": True})
-        for one in (await self._ask("list_multipart_uploads")).get("Uploads", ()):
-            await self._ask("abort_multipart_upload", Key=one["Key"], UploadId=one["UploadId"])
+            for failed in (await self._ask("delete_objects", Delete={"Objects": names, "Quiet": True})).get(
+                "Errors", ()
+            ):
+                raise OutsideError(f"{failed['Key']} cannot be removed: {failed.get('Code')} {failed.get('Message')}")
+        while uploads := (await self._ask("list_multipart_uploads")).get("Uploads"):
+            for one in uploads:
+                await self._ask("abort_multipart_upload", Key=one["Key"], UploadId=one["UploadId"])
 
     async def _our_tags(self) -> object:
         return part(await self.tags(), self._plan.tags)

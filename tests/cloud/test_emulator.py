@@ -136,6 +136,18 @@ async def test_a_function_lives_from_creation_to_deletion() -> None:
         assert await refused(api.get_function(FunctionName="task")) == (404, "ResourceNotFoundException")
 
 
+async def test_a_function_has_tags_and_a_log_group() -> None:
+    async with emulator(Options(preload=("json",))) as found, client(found) as api:
+        await deploy(api, Tags={"a": "1"}, LoggingConfig={"LogFormat": "Text", "LogGroup": "somewhere"})
+        told = await api.get_function(FunctionName="task")
+        assert (told["Tags"], told["Configuration"]["LoggingConfig"]["LogGroup"]) == ({"a": "1"}, "somewhere")
+        name = told["Configuration"]["FunctionArn"]
+        await api.tag_resource(Resource=name, Tags={"b": "2", "c": "3"})
+        await api.untag_resource(Resource=name, TagKeys=["a", "b"])
+        assert (await api.list_tags(Resource=name))["Tags"] == {"c": "3"}
+        assert await refused(api.list_tags(Resource=f"{name}x")) == (404, "ResourceNotFoundException")
+
+
 async def test_who_does_not_know_the_secret_is_refused() -> None:
     async with emulator(Options(preload=("json",))) as found:
         async with client(found, "another") as api:

@@ -220,6 +220,23 @@ async def test_data_are_kept_unless_told(place: Ground) -> None:
     assert await place.destroy(one, data=True) == []
 
 
+async def test_an_object_that_cannot_be_removed_is_an_error(place: Ground) -> None:
+    one = fresh()
+    await place.deploy(one, CODE)
+    await place.ask("s3", "delete_bucket_policy", Bucket=one.bucket)  # as above
+    await place.ask("s3", "put_object", Bucket=one.bucket, Key="locked", Body=b"1")
+    answer = (
+        "<DeleteResult><Error><Key>locked</Key><Code>AccessDenied</Code><Message>held</Message></Error></DeleteResult>"
+    )
+
+    def hold(request: web.Request) -> web.Response | None:
+        return web.Response(text=answer, content_type="text/xml") if "delete" in request.query else None
+
+    async with front(place.moto, hold) as url, services(REGION, {**place.endpoints, "s3": url}, session()) as found:
+        with pytest.raises(OutsideError, match="locked cannot be removed: AccessDenied held"):
+            await replace(place, services=found).destroy(one, data=True)
+
+
 async def test_a_bucket_of_others_is_used_as_it_is(place: Ground) -> None:
     one = fresh(own_bucket=False)
     with pytest.raises(PipelineError, match="bucket that is there"):
