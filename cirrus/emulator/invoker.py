@@ -14,18 +14,19 @@ from cirrus.cloud.lambda_invoker import LambdaInvoker
 from cirrus.cloud.processes import Processes
 from cirrus.core.ids import WorkerId
 from cirrus.core.terms import Terms
-from cirrus.emulator.hosting import NAME, Hosted, host, role_for
+from cirrus.emulator.hosting import NAME, role_for
 from cirrus.emulator.place import Emulated, new_keys
 from cirrus.errors import InvokeError
 
 COMMAND = (sys.executable, "-m", "cirrus.emulator.process")
-START = 60.0  # seconds for the emulator to answer
+START = 600.0  # seconds for the emulator to answer: it builds a bundle, and downloads what goes into that
 
 
 class EmulatedInvoker:
-    """Starts an emulator, deploys the workers' function to it, and invokes that; ``terms`` has to be asked for first.
+    """Starts an emulator with the workers' function, and invokes that; ``terms`` has to be asked for first.
 
-    The emulator is a process of its own, so that the host's loop has no more to do than for AWS.
+    The emulator is a process of its own, which builds and deploys as well, so that the host's loop has no more to do
+    than for AWS.
     """
 
     def __init__(self, place: Emulated, clock: Clock, grace: float) -> None:
@@ -42,12 +43,14 @@ class EmulatedInvoker:
         place, keys = self._place, new_keys()
         told = {
             "region": place.region, "concurrency": place.concurrency, "role": await role_for(place.url),
-            "access_key": keys.access_key, "secret_key": keys.secret_key,
+            "access_key": keys.access_key, "secret_key": keys.secret_key, "memory": place.memory,
+            "timeout": place.timeout, "extra": place.extra,
         }  # fmt: skip
         self._emulator = await self._processes.start(COMMAND, json.dumps(told), stdout="line")
-        endpoint = json.loads(await self._emulator.line(START))["endpoint"]
-        at = LambdaFunction(name=NAME, region=place.region, endpoint_url=endpoint, credentials=keys)
-        await host(at, Hosted(place.memory, place.timeout, place.extra), self._clock)
+        said = json.loads(await self._emulator.line(START))
+        if "problem" in said:
+            raise InvokeError(f"the function of workers cannot be made: {said['problem']}")
+        at = LambdaFunction(name=NAME, region=place.region, endpoint_url=said["endpoint"], credentials=keys)
         self._lambda = LambdaInvoker(at, self._clock)
         return await self._lambda.terms()
 

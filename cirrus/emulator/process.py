@@ -1,6 +1,6 @@
-"""An emulator in a process of its own: it reads its options as one line of JSON, says where it listens, and serves.
+"""An emulator in a process of its own, with the function of workers: its options are one line of JSON on its input.
 
-It ends with its standard input, and everything that it started with it.
+It says where it listens, or what went wrong, and ends with its input, and everything that it started with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import Any
 
 import uvloop
 
+from cirrus.clock import SystemClock
+from cirrus.cloud.aws import LambdaFunction
 from cirrus.emulator.emulator import Options, emulator
+from cirrus.emulator.hosting import NAME, Hosted, host
+from cirrus.errors import CirrusError
 from cirrus.store.sigv4 import Credentials
 
 
@@ -34,11 +38,22 @@ async def serve(told: dict[str, Any]) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, over.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal's Ctrl-C is for the driver, which then tells us
+    loop.add_reader(sys.stdin.fileno(), heard)
     async with emulator(options) as found:
-        sys.stdout.write(json.dumps({"endpoint": found.endpoint}) + "\n")
-        sys.stdout.flush()
-        loop.add_reader(sys.stdin.fileno(), heard)
+        at = LambdaFunction(name=NAME, region=options.region, endpoint_url=found.endpoint, credentials=keys)
+        wish = Hosted(told["memory"], told["timeout"], tuple(told["extra"]))
+        try:
+            await host(at, wish, SystemClock())
+        except CirrusError as error:
+            _say({"problem": str(error)})
+            return
+        _say({"endpoint": found.endpoint})
         await over.wait()
+
+
+def _say(words: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:

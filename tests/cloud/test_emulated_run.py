@@ -11,11 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cirrus.events import WorkerStarted
-from cirrus.runs import start
+from cirrus.emulator.place import emulated
+from cirrus.errors import InvokeError
+from cirrus.events import StageProgress, WorkerStarted
+from cirrus.runs import resume, start
+from cirrus.runs import run as run_through
 from cirrus.store.opening import open_store
 from tests.chaos.ground import Oracle
-from tests.cloud.lambda_ground import Ground
+from tests.cloud.lambda_ground import BUCKET, Ground
 from tests.cloud.sockets import listening
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +72,39 @@ async def test_workers_are_under_the_runtime_client_keep_objects_on_s3_and_liste
     assert len(seen) == 2
     assert f"runs/{result.run_id}/prepare/manifest.json" in keys
     assert psutil.Process().children(recursive=True) == before
+
+
+def emulators() -> list[psutil.Process]:
+    """The emulators that runs of this process have started."""
+    return [one for one in psutil.Process().children() if "cirrus.emulator.process" in one.cmdline()]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_run_whose_emulator_is_killed_is_parked_and_goes_on_with_another(
+    tmp_path: Path, ground: Ground
+) -> None:
+    oracle = Oracle(rows=640, passes=6, pause=0.01)
+    place = emulated(f"s3://{BUCKET}", memory=512, extra=ground.extra)
+    async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=place) as run:
+        async for event in run.events():
+            if isinstance(event, StageProgress) and event.stage == "train" and event.done > 2:
+                for one in emulators():
+                    one.kill()
+        with pytest.raises(InvokeError, match="the emulator has ended with exit code -9"):
+            await run.result()
+    assert emulators() == []
+    oracle.check(await resume(run.run_id, on=place))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_what_is_wrong_with_a_bundle_is_told_and_nothing_runs(tmp_path: Path) -> None:
+    taken = tmp_path / "numpy" / "__init__.py"
+    taken.parent.mkdir()
+    taken.touch()
+    oracle = Oracle(rows=64, passes=1)
+    place = emulated(tmp_path / "store", extra=(str(taken.parent),))
+    with pytest.raises(InvokeError, match="names that are not taken"):
+        await run_through(oracle.pipeline(tmp_path, oracle.train(workers=1)), on=place)
+    assert emulators() == []
