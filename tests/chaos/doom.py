@@ -118,7 +118,7 @@ class Doom:
     def strike(self) -> NoReturn:
         """Die, and with it all that is to."""
         while not self.alone and (others := set(marked(os.environ[MARK])) - {os.getpid()}):
-            for pid in others:
+            for pid in sorted(others, key=lambda pid: pid == os.getppid()):  # with whom this process may die
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         kill()
