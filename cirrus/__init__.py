@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cirrus.attached import attach, kill, scale
 from cirrus.cloud.aws import Aws, aws
+from cirrus.cloud.ec2 import Ec2Shards
 from cirrus.cloud.executors import Executed, executor
 from cirrus.cloud.places import Local, local
 from cirrus.cloud.served import ServedShards
@@ -100,6 +101,7 @@ __all__ = [
     "Cost",
     "CostPart",
     "Diverged",
+    "Ec2Shards",
     "Emulated",
     "Event",
     "Executed",

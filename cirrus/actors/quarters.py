@@ -52,9 +52,10 @@ class Quarters:
         authority = await aside(lambda: new_authority(f"cirrus run {plan.run_id}", now, DAYS))
         self.ca = authority.ca
         session = self._session = await self._stack.enter_async_context(trusting(self.ca))
-        hosts = await self._stack.enter_async_context(
+        ready = await self._stack.enter_async_context(
             self._hosts.hosting(Lodger(plan.run_id, plan.epoch, plan.store), self._clock, meter)
         )
+        hosts = await ready()
         mine = [hosts[number % len(hosts)] for number in range(plan.shards)]
         identities = await aside(lambda: [authority.identity([host.address]) for host in mine])
         self._elsewhere = tuple(

@@ -62,6 +62,9 @@ def parser() -> ArgumentParser:
     _verb(verbs, "ls", "list the runs of a store")
     cleaned = _verb(verbs, "gc", "remove what runs left behind and nobody reads again")
     cleaned.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    what = "end hosts of shards in that region, too, whose runs nobody drives"
+    cleaned.add_argument("--region", metavar="NAME", help=what)
+    cleaned.add_argument("--ec2-endpoint-url", metavar="URL", help="another server that speaks as EC2 does")
     cloud_verbs.add(partial(_verb, verbs))
     return top
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -49,8 +49,11 @@ class ShardHosts(Protocol):
 
     def hosting(
         self, lodger: Lodger, clock: Clock, meter: Meter
-    ) -> AbstractAsyncContextManager[Sequence[Host]]:
-        """Hosts while the block runs; what they cost goes to ``meter``."""
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[Sequence[Host]]]]:
+        """Gives a way to ask for hosts, once, which takes its time; whatever comes, they are let go of with the block.
+
+        What they cost goes to ``meter``.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +46,14 @@ class ServedShards:
             _split(url)
 
     @asynccontextmanager
-    async def hosting(self, lodger: Lodger, clock: Clock, meter: Meter) -> AsyncIterator[Sequence[Host]]:  # noqa: ARG002
-        """The hosts, which cost what they cost, used or not."""
+    async def hosting(
+        self, lodger: Lodger, clock: Clock, meter: Meter  # noqa: ARG002  they cost what they cost, used or not
+    ) -> AsyncIterator[Callable[[], Awaitable[Sequence[Host]]]]:
+        """The hosts as they are."""
+
+        async def found() -> Sequence[Host]:
+            return hosts
+
         secret = self.secret or os.environ.get(SECRET, "")
         if len(secret) < SHORTEST:
             given = "a short one" if secret else "none"
@@ -59,7 +65,8 @@ class ServedShards:
         if lodger.store.startswith("file:") and not all(is_loopback(f"https://{one}:1") for one, _ in places):
             raise PipelineError("store", lodger.store, "a store that the hosts of shards reach, such as s3://bucket")
         ca = await aside(lambda: _text(Path(file)))
-        yield tuple(Host(address, port, ca, secret.encode()) for address, port in places)
+        hosts = tuple(Host(address, port, ca, secret.encode()) for address, port in places)
+        yield found
 
 
 def shard_hosts(shards: ShardHosts | Sequence[str] | None) -> ShardHosts | None:

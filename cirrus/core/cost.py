@@ -14,13 +14,14 @@ from typing import Literal
 
 from cirrus import checks
 from cirrus.core.ids import WorkerId, stage_of
+from cirrus.core.rents import Rents
 
 MB_PER_GB = 1024.0
 TAIL = 0.25
 """Seconds that a worker may go on after it has said how long it took: connections are closed, the handler returns."""
 
-Kind = Literal["workers", "invocations", "store", "earlier"]
-"""What money goes to: workers' time, starting them, requests to the store, drivers that had the run before."""
+Kind = Literal["workers", "invocations", "store", "shards", "earlier"]
+"""What money goes to: workers' time, starting them, requests to the store, hosts of shards, drivers before this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class CostPart:
 class Cost:
     """What was spent up to a moment; ``dollars_per_second`` is what goes on being spent then.
 
-    ``committed_dollars`` and ``committed_seconds`` come on top at most: workers that go on may work up to their limits.
+    ``committed_dollars`` and ``committed_seconds`` come on top at most: workers that go on may work up to their limits,
+    and hosts of shards that nobody ends be there until they end by themselves.
     ``gets`` and ``puts`` are requests to the store that read, and that write or list.
     """
 
@@ -83,7 +85,7 @@ class Cost:
 
     @property
     def kinds(self) -> Mapping[str, float]:
-        """Dollars by kind: ``workers``, ``invocations``, ``store``, ``earlier``."""
+        """Dollars by kind: ``workers``, ``invocations``, ``store``, ``shards``, ``earlier``."""
         return _summed((one.kind, one.dollars) for one in self.parts)
 
     @property
@@ -132,12 +134,13 @@ class _Stage:
 
 
 class Meter:
-    """Adds up what a run costs at one price, that of ``charge`` in the end."""
+    """Adds up what a run costs at one price, that of ``charge`` in the end, and the ``rents`` of hosts."""
 
     def __init__(self, price: Price) -> None:
         self.charge(price)
         self._open: dict[WorkerId, deque[_Bill]] = {}
         self._stages: dict[str, _Stage] = {}
+        self.rents = Rents()
 
     def charge(self, price: Price) -> None:
         """Take this price, for what was before as well."""
@@ -211,14 +214,16 @@ class Meter:
                     left += bill.timeout - lasted
                     gb_left += (bill.timeout - lasted) * bill.gigabytes
         price = self._price.per_gb_second
+        rent = self.rents.dollars(at)
         parts = tuple(part for name, stage in now.items() for part in stage.parts(name, self._price))
+        parts += (CostPart("", "shards", rent),) if rent else ()
         return Cost(
             dollars=sum(part.dollars for part in parts),
             worker_seconds=sum(stage.seconds for stage in now.values()),
             gb_seconds=sum(stage.gb_seconds for stage in now.values()),
             invocations=sum(stage.invocations for stage in now.values()),
-            dollars_per_second=gigabytes * price,
-            committed_dollars=gb_left * price,
+            dollars_per_second=gigabytes * price + self.rents.rate,
+            committed_dollars=gb_left * price + self.rents.committed,
             committed_seconds=left,
             gets=sum(stage.gets for stage in now.values()),
             puts=sum(stage.puts for stage in now.values()),
