@@ -168,9 +168,10 @@ class Account:
         return made
 
     async def end(self, function: Function, sandbox: Sandbox) -> None:
-        """End a sandbox."""
-        function.sandboxes.discard(sandbox)
-        await sandbox.close()
+        """End a sandbox, unless somebody does already."""
+        if sandbox in function.sandboxes:
+            function.sandboxes.discard(sandbox)
+            await sandbox.close()
 
     async def watch(self, tick: float) -> None:
         """Look at the memory of all sandboxes, for ever."""

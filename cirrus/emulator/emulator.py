@@ -22,7 +22,7 @@ from cirrus.store.sigv4 import Credentials
 TICK = 0.05
 """Seconds between two looks at the memory of sandboxes."""
 
-WORKER = ("lambda_handler.handler",)
+WORKER = ("lambda_handler.handler", "cirrus.store.s3_lean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

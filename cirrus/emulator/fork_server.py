@@ -1,8 +1,9 @@
 """The process from which sandboxes are forked, and what becomes of a fork. Nothing but the standard library in here.
 
 It runs as a script of its own, without site packages: what can be imported is what its first line of input says, as in
-a function. It has imported what functions take long to import before the first fork; AWS's runtime client is imported
-after it, for that reads the environment. It ends with its input, and all sandboxes with it.
+a function. It has imported what functions take long to import before the first fork, and what AWS's runtime client
+imports; that itself is imported after it, for it reads the environment. It ends with its input, and all sandboxes with
+it.
 
 Commands come as lines of JSON over a socket: ``{"start": id, "environment", "log", "most"}`` and ``{"kill": id}``.
 Answers: ``{"started": id, "pid"}`` and ``{"ended": id, "code"}``.
@@ -23,6 +24,8 @@ import sys
 from typing import Any, NoReturn
 
 READ = 65_536
+OF_CLIENT = ("decimal", "simplejson")
+"""What takes AWS's runtime client long to import, and does not read the environment."""
 
 
 class Forks:
@@ -121,7 +124,7 @@ def serve() -> None:
     """Fork on demand until the input ends."""
     config = json.loads(sys.stdin.readline())
     sys.path[:] = [config["path"][0], *_standard(), *config["path"][1:]]
-    for module in config["preload"]:
+    for module in (*config["preload"], *OF_CLIENT):
         with contextlib.suppress(Exception):  # the sandbox will say what is wrong with it
             importlib.import_module(module)
     gc.collect()
