@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -123,19 +124,22 @@ class LambdaInvoker:
         self._over.set()
         opening, self._opening = self._opening, None
         if opening is not None:
-            await (await opening).close()
+            with contextlib.suppress(InvokeError):  # whoever opened it has heard of that
+                await (await asyncio.shield(opening)).close()
 
     async def _client(self) -> LambdaClient:
         if self._over.is_set():
             raise InvokeError("nothing is invoked after close")
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_future()
-            try:
-                made = await open_client(self._at)
-            except BaseException as error:
-                failed, self._opening = self._opening, None
-                failed.set_exception(InvokeError(f"no client of Lambda could be made: {error}"))
-                failed.exception()
-                raise
-            self._opening.set_result(made)
-        return await asyncio.shield(self._opening)
+        if self._opening is not None:
+            return await asyncio.shield(self._opening)
+        opening: asyncio.Future[LambdaClient] = asyncio.get_running_loop().create_future()
+        self._opening = opening
+        try:
+            made = await open_client(self._at)
+        except BaseException as error:
+            self._opening = None
+            opening.set_exception(InvokeError(f"no client of Lambda could be made: {error}"))
+            opening.exception()  # perhaps nobody else waits for it
+            raise
+        opening.set_result(made)
+        return made

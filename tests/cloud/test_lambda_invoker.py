@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar
@@ -126,3 +127,14 @@ async def test_who_cannot_be_reached_was_not_asked_and_a_broken_answer_may_have_
     with pytest.raises(Unreached):
         await made.invoke(ASSIGNMENT)
     await made.close()
+
+
+async def test_it_may_be_closed_while_its_client_is_being_made(function: Emulator) -> None:
+    made = LambdaInvoker(at(function), SystemClock())
+    asking = asyncio.create_task(made.invoke(ASSIGNMENT))
+    await asyncio.sleep(0)
+    await made.close()
+    with contextlib.suppress(InvokeError):
+        await asking
+    with pytest.raises(InvokeError, match="after close"):
+        await made.invoke(ASSIGNMENT)
