@@ -46,11 +46,12 @@ class HostedSeat:
         self._opened = opened
         self._tls = client_side(host.ca)
         self._socket: ClientWebSocketResponse | None = None
+        self._first: Answering | None = None
         self._pid = 0
 
     async def start(self) -> Answering:
-        now = await self._hear(AT_FIRST)
-        return self._began(now)
+        self._first = await self._hear(AT_FIRST)
+        return self._began(self._first)
 
     async def again(self) -> Answering:
         try:
@@ -59,6 +60,8 @@ class HostedSeat:
         except asyncio.CancelledError:
             await self._hang_up()  # so that the host does not start it again when it ends
             raise
+        if self._first is None or now.url != self._first.url:
+            raise InvokeError(f"a shard came back at {now.url}, where no worker looks for it")
         return self._began(replace(now, reason=now.reason or "its host has lost it"))
 
     async def leave(self) -> None:

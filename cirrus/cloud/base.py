@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from cirrus.clock import Clock
-from cirrus.cloud.hosts import ShardHosts
 from cirrus.core.ids import WorkerId
 from cirrus.core.slots import PoolPolicy
 from cirrus.core.terms import Terms
@@ -15,6 +14,8 @@ from cirrus.store.base import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from cirrus.cloud.hosts import ShardHosts
 
 Role = Literal["prepare", "train", "evaluate"]
 Side = Literal["driver", "worker"]

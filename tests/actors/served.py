@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 
 import psutil
 
@@ -38,12 +40,22 @@ class Served:
         return [one for one in children if one.is_running() and HOST in one.cmdline()]
 
 
+def ports(count: int) -> int:
+    """The first of that many ports in a row that are free now."""
+    for first in range(20_000 + os.getpid() % 10_000, 60_000, count):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket()).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no ports are free")
+
+
 @asynccontextmanager
-async def served(folder: Path, *options: str) -> AsyncIterator[Served]:
-    """A host at any free port of this machine, while the block runs."""
+async def served(folder: Path, *options: str, port: int = 0) -> AsyncIterator[Served]:
+    """A host at that port of this machine, any free one if it is 0, while the block runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cirrus", "shard", "serve", "--folder", str(folder), "--port", "0", "--json", *options,
-        stdout=PIPE,
+        sys.executable, "-m", "cirrus", "shard", "serve", "--folder", str(folder), "--port", str(port), "--json",
+        *options, stdout=PIPE,
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -8,7 +8,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -22,7 +22,7 @@ from cirrus.cloud.served import ServedShards
 from cirrus.errors import PipelineError, Refused, Untrusted
 from cirrus.events import ShardRestarted, ShardStarted, StageProgress, StageResumed
 from cirrus.runs import run, start
-from tests.actors.served import Served, both, secret_in, served
+from tests.actors.served import Served, both, ports, secret_in, served
 from tests.chaos.drivers import TREE
 from tests.chaos.ground import Oracle, kill
 from tests.chaos.hosted_drive import ORACLE
@@ -139,6 +139,33 @@ async def test_a_lost_connection_to_the_host_is_made_again_and_the_shard_does_no
         server.close()
         assert relay.connections >= cuts + 1 == 3
         assert not host.shards
+
+
+@asyncio_only
+async def test_a_host_that_is_killed_and_started_again_has_its_shards_back(tmp_path: Path) -> None:
+    oracle, port = Oracle(passes=8), ports(3)
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(served(tmp_path / "host", "--shards", "2", port=port))
+        place = local(tmp_path / "store", shards=ServedShards((host.url,), host.secret, host.ca))
+        restarted: list[ShardRestarted] = []
+        killed = False
+        pipeline = oracle.pipeline(tmp_path, often(oracle.train(workers=2, shards=2)))
+        async with start(pipeline, on=place) as going:
+            async for event in going.events():
+                match event:
+                    case ShardStarted(address=address):
+                        assert address in (f"https://127.0.0.1:{port + 1}", f"https://127.0.0.1:{port + 2}")
+                    case ShardRestarted():
+                        restarted.append(event)
+                    case StageProgress(stage="train", done=done) if not killed and done > 100:
+                        killed = kill(host.process.pid)
+                        await stack.enter_async_context(served(tmp_path / "host", "--shards", "2", port=port))
+            oracle.check(await going.result())
+    assert killed
+    assert {(event.shard, event.reason) for event in restarted} == {
+        (0, "its host has lost it"),
+        (1, "its host has lost it"),
+    }
 
 
 async def _intrude(host: Served, run_id: str) -> None:
