@@ -91,16 +91,19 @@ class Doctor:
         try:
             answer = await self._services.ask("sts", "get_caller_identity")
         except OutsideError as error:
-            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or log in with aws configure"
+            away = "look whether this machine reaches AWS, or name another server with --endpoint"
+            keys = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or log in with aws configure"
+            remedy = keys if "credentials" in str(error) else away
             return Finding("credentials", "wrong", str(error), remedy), foreign_answer(error)
         return Finding("credentials", "fine", f"account {answer['Account']}, {answer['Arn']}"), answer
 
     def _time(self, answer: dict[str, Any]) -> Finding:
         """How far this machine's clock is from that of AWS."""
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if date is None:
+        try:
+            date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError):
             return Finding("clock", "unknown", "AWS has not told its time", "see to the credentials first")
-        ahead = self._clock.wall() - parsedate_to_datetime(date).timestamp()
+        ahead = self._clock.wall() - date.timestamp()
         found = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} AWS's"
         if abs(ahead) <= SKEW:
             return Finding("clock", "fine", found)

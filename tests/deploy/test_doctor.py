@@ -124,6 +124,15 @@ async def test_the_clock_is_wrong(seconds: int, said: str, place: Ground) -> Non
     assert "clock" in told["clock"].remedy
 
 
+async def test_nobody_is_there_to_ask(place: Ground) -> None:
+    async with services(REGION, {"sts": "http://127.0.0.1:1"}, session()) as found:
+        told = await look(replace(place, services=found), fresh())
+    assert wrong(told) == ["credentials"]
+    assert "Could not connect" in told["credentials"].found
+    assert "--endpoint" in told["credentials"].remedy
+    assert told["clock"].state == "unknown"
+
+
 async def test_the_clock_may_be_a_little_wrong(place: Ground) -> None:
     async with sts(IDENTITY, 100) as url, services(REGION, {**place.endpoints, "sts": url}, session()) as found:
         assert (await look(replace(place, services=found), fresh()))["clock"].state == "fine"
