@@ -50,7 +50,7 @@ async def estimate_file(arguments: Namespace) -> None:
 
 def tell(found: Estimate, region: str, prices: RegionPrices, arguments: Namespace) -> None:
     """Print what was found."""
-    here = found.here / 3600 * prices.host(HOST)
+    here = found.here / 3600 * prices.hosts[HOST] if HOST in prices.hosts else None
     cores = os.cpu_count() or 1
     if arguments.json:
         machine = {"seconds": found.here, "cores": cores, "host": HOST, "host_dollars": here}
@@ -69,7 +69,6 @@ def tell(found: Estimate, region: str, prices: RegionPrices, arguments: Namespac
     rows.append(("beside them", f"{found.beside:.6f} dollars"))
     where = f"{arguments.memory} MB in {region}, prices of {prices.dated}"
     rows.append(("altogether", f"{found.seconds:,.1f} s, {found.dollars:.6f} dollars ({where})"))
-    rows.append(
-        ("the same on one machine", f"{found.here:,.1f} s on the {cores} cores here, {here:.6f} dollars on an {HOST}")
-    )
+    there = "" if here is None else f", {here:.6f} dollars on an {HOST}"
+    rows.append(("the same on one machine", f"{found.here:,.1f} s on the {cores} cores here{there}"))
     print_table(rows)

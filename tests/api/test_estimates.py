@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from cirrus.cli.demo import demo_pipeline
-from cirrus.cli.estimating import estimate_file
+from cirrus.cli.estimating import estimate_file, tell
 from cirrus.cli.main import parser
 from cirrus.clock import SystemClock
 from cirrus.cloud.places import local
+from cirrus.cloud.prices import read_prices
 from cirrus.errors import InputError, PipelineError
-from cirrus.estimates import estimate
+from cirrus.estimates import Estimate, StageEstimate, estimate
 from cirrus.runs import run
 from cirrus.sources import libsvm
 from cirrus.testing.data import criteo_like
@@ -64,8 +65,13 @@ async def test_a_command_estimates_a_file_and_names_the_same_on_one_machine(
     assert told["dollars"] == pytest.approx(told["beside"] + sum(one["dollars"] for one in told["stages"]))
     assert [one["workers"] for one in told["stages"]] == [1, 20]
     assert told["one_machine"]["host_dollars"] == pytest.approx(told["one_machine"]["seconds"] / 3600 * 0.115)
-    await estimate_file(parser().parse_args(words))
-    assert "the same on one machine" in capsys.readouterr().out
+    found = Estimate((StageEstimate("prepare", 1, 3000.0, 1e-4, 2.0),), 3000.0, 3000.0, 1.0, 1e-5, 3.0)
+    prices, arguments = read_prices("eu-central-1"), parser().parse_args(words)
+    tell(found, "eu-central-1", prices, arguments)
+    assert "the same on one machine  3.0 s" in (said := capsys.readouterr().out)
+    assert f"{3.0 / 3600 * 0.115:.6f} dollars on an m5.large" in said
+    tell(found, "eu-central-1", replace(prices, hosts={}), arguments)
+    assert "m5.large" not in capsys.readouterr().out
 
 
 async def test_what_cannot_be_foreseen_is_refused_before_anything_runs(tmp_path: Path) -> None:
