@@ -33,6 +33,8 @@ def add_options(made: ArgumentParser) -> None:
     made.add_argument("--bucket", metavar="NAME", help="aws: where objects are kept")
     made.add_argument("--prefix", metavar="KEY", default="cirrus", help="aws: below which key of the bucket (cirrus)")
     made.add_argument("--s3-endpoint-url", metavar="URL", help="aws: another server that speaks as S3 does")
+    hosts = "local, aws: a host for shards, as wss://host:port; may be repeated"
+    made.add_argument("--shard", dest="shards", action="append", default=[], metavar="URL", help=hosts)
 
 
 def add_function(made: ArgumentParser) -> None:
@@ -46,6 +48,8 @@ def chosen(arguments: Namespace, sources: tuple[str, ...] = ()) -> Place:
     """The place that the options name; ``sources`` are files of the pipeline's own for a bundle."""
     match arguments.on:
         case "emulator":
+            if arguments.shards:
+                raise PipelineError("--shard", arguments.shards[0], "with --on local or --on aws")
             return emulated(arguments.store, extra=(*sources, *arguments.sources))
         case "aws":
             if arguments.store is not None:
@@ -53,10 +57,10 @@ def chosen(arguments: Namespace, sources: tuple[str, ...] = ()) -> Place:
             return aws(
                 bucket=_needed("--bucket", arguments.bucket), function=arguments.function, region=region(arguments),
                 prefix=arguments.prefix, endpoint_url=arguments.endpoint_url,
-                s3_endpoint_url=arguments.s3_endpoint_url,
+                s3_endpoint_url=arguments.s3_endpoint_url, shards=arguments.shards or None,
             )  # fmt: skip
         case _:
-            return local(arguments.store)
+            return local(arguments.store, shards=arguments.shards or None)
 
 
 def region(arguments: Namespace) -> str:

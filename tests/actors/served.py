@@ -79,3 +79,8 @@ def secret_in(*folders: Path) -> None:
     for folder in folders:
         folder.mkdir(mode=0o700)
         (folder / "secret").write_text("a-secret-that-the-tests-share")
+
+
+def variables(host: Served) -> dict[str, str]:
+    """What drivers of that host have in their environment."""
+    return {"CIRRUS_SHARD_SECRET": host.secret, "CIRRUS_SHARD_CA": str(host.ca)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -22,7 +23,7 @@ from cirrus.cloud.served import ServedShards
 from cirrus.errors import PipelineError, Refused, Untrusted
 from cirrus.events import ShardRestarted, ShardStarted, StageProgress, StageResumed
 from cirrus.runs import run, start
-from tests.actors.served import Served, both, ports, secret_in, served
+from tests.actors.served import Served, both, ports, secret_in, served, variables
 from tests.chaos.drivers import TREE
 from tests.chaos.ground import Oracle, kill
 from tests.chaos.hosted_drive import ORACLE
@@ -66,7 +67,7 @@ async def hosted_driver(folder: Path, host: Served) -> AsyncIterator[tuple[Proce
     """A driver that has learnt for a while, and its run."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.chaos.hosted_drive", str(folder), host.url, stdout=PIPE, cwd=TREE,
-        env={**os.environ, "CIRRUS_SHARD_SECRET": host.secret, "CIRRUS_SHARD_CA": str(host.ca)},
+        env={**os.environ, **variables(host)},
     )  # fmt: skip
     assert process.stdout is not None
     try:
@@ -261,6 +262,25 @@ async def test_nobody_comes_in_without_tls_or_a_token(tmp_path: Path) -> None:
                         async with session.request(method, url + path, headers=headers) as answer:
                             assert answer.status == 401, (method, path)
         assert not host.shards
+
+
+@asyncio_only
+async def test_the_command_takes_hosts_whose_secret_stands_in_the_environment(tmp_path: Path) -> None:
+    async with served(tmp_path / "host") as host:
+        words = [sys.executable, "-m", "cirrus", "demo", "--rows", "2000", "--json", "--store", str(tmp_path / "store")]
+        process = await asyncio.create_subprocess_exec(
+            *words, "--shard", host.url, stdout=PIPE, env={**os.environ, **variables(host)}
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0
+        assert 0 < json.loads(said)["log_loss"] < 0.7
+        assert not host.shards
+        told = await asyncio.create_subprocess_exec(
+            *words, "--shard", host.url, "--on", "emulator", stderr=PIPE, env={**os.environ, **variables(host)}
+        )
+        _, complaint = await told.communicate()
+        assert told.returncode == 2
+        assert b"--shard" in complaint
 
 
 @pytest.mark.parametrize("urls", ["wss://a:1", ("ws://a:1",), ("https://a:1",), ("wss://",), ("wss://u@a:1",), ()])
