@@ -16,7 +16,7 @@ from cirrus.errors import PipelineError
 
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE = 5.0
-"""Seconds for a connection's first request to arrive, and for which an idle one is kept."""
+"""Seconds for a connection's first request to arrive, and for which an idle one is kept; and for TLS to begin."""
 
 LINGER = 2.0
 SHUTDOWN = 5.0
@@ -69,8 +69,9 @@ class Listener:
         address = self._address
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._gated(make), address.host, address.port, ssl=address.tls, backlog=1024
-        )
+            self._gated(make), address.host, address.port, ssl=address.tls, backlog=1024,
+            ssl_handshake_timeout=None if address.tls is None else KEEP_ALIVE,
+        )  # fmt: skip
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 

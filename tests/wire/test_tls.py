@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from cirrus.actors import listening
 from cirrus.actors.listening import Address, Listener
 from cirrus.actors.trust import certain, trusting
 from cirrus.cloud.certificates import Authority
@@ -78,6 +80,15 @@ async def test_nobody_comes_in_without_tls() -> None:
     async with serving(OWN.identity(["127.0.0.1"])) as port, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
             await session.get(f"http://127.0.0.1:{port}/")
+
+
+async def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "KEEP_ALIVE", 0.3)
+    async with serving(OWN.identity(["127.0.0.1"])) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
 
 
 def test_what_is_no_certificate_is_refused_without_repeating_it() -> None:
