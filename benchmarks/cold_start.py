@@ -32,7 +32,7 @@ from cirrus.cloud.lambda_code import Code, create
 from cirrus.cloud.lambda_invoker import LambdaInvoker, open_client
 from cirrus.cloud.places import Local
 from cirrus.emulator.emulator import Options, emulator
-from cirrus.emulator.hosting import NAME, ROLE
+from cirrus.emulator.identity import NAME, ROLE
 from cirrus.errors import Killed
 from cirrus.pipeline import Pipeline, Prepare, Train
 from cirrus.runs import start
@@ -107,8 +107,8 @@ def at_once(rows: Path) -> Pipeline:
 
 
 async def leases(pipeline: Pipeline, place: Local, told: Path, most: int | None = None) -> list[Figures]:
-    """What all workers of a run but the first, which prepares, told of their first leases; it ends after ``most``."""
-    before = len(lines(told)) + 1
+    """What the training workers of a run told of their first leases; it ends after ``most`` of them."""
+    before = len(lines(told))
     with contextlib.suppress(Killed):
         async with start(pipeline, on=place) as going:
             if most is not None:

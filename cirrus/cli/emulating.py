@@ -16,8 +16,8 @@ from cirrus.clock import SystemClock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.emulator.emulator import Options, emulator
 from cirrus.emulator.faults import FAULTS, Plan, nothing_wrong, seeded
-from cirrus.emulator.hosting import NAME, Hosted, host
-from cirrus.emulator.place import new_keys
+from cirrus.emulator.hosting import Hosted, host
+from cirrus.emulator.identity import NAME, new_keys
 from cirrus.errors import PipelineError
 from cirrus.store.sigv4 import Credentials
 

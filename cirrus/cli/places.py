@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cirrus.cloud.aws import aws
+from cirrus.cloud.ec2 import Ec2Shards
 from cirrus.cloud.places import local
-from cirrus.emulator.place import emulated, new_keys
+from cirrus.emulator.identity import new_keys
+from cirrus.emulator.place import emulated
 from cirrus.errors import PipelineError
 from cirrus.store.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from cirrus.cloud.base import Place
+    from cirrus.cloud.hosts import ShardHosts
     from cirrus.testing.seaweed import Seaweed
 
 PLACES = ("local", "emulator", "aws")
@@ -35,6 +38,12 @@ def add_options(made: ArgumentParser) -> None:
     made.add_argument("--s3-endpoint-url", metavar="URL", help="aws: another server that speaks as S3 does")
     hosts = "local, aws: a host for shards, as wss://host:port; may be repeated"
     made.add_argument("--shard", dest="shards", action="append", default=[], metavar="URL", help=hosts)
+    made.add_argument("--ec2-shards", type=int, metavar="N", help="aws: start so many hosts for shards on EC2")
+    made.add_argument("--instance-type", metavar="NAME", default="m5.large", help="aws: of these hosts (m5.large)")
+    made.add_argument("--instance-profile", metavar="NAME", help="aws: the hosts' rights, to the bucket for one")
+    made.add_argument("--subnet", metavar="ID", help="aws: where the hosts are (the account's own choice)")
+    groups = "aws: what may reach the hosts; may be repeated"
+    made.add_argument("--security-group", dest="groups", action="append", default=[], metavar="ID", help=groups)
 
 
 def add_function(made: ArgumentParser) -> None:
@@ -50,6 +59,7 @@ def chosen(arguments: Namespace, sources: tuple[str, ...] = ()) -> Place:
         case "emulator":
             if arguments.shards:
                 raise PipelineError("--shard", arguments.shards[0], "with --on local or --on aws")
+            _only_aws(arguments)
             return emulated(arguments.store, extra=(*sources, *arguments.sources))
         case "aws":
             if arguments.store is not None:
@@ -57,15 +67,33 @@ def chosen(arguments: Namespace, sources: tuple[str, ...] = ()) -> Place:
             return aws(
                 bucket=_needed("--bucket", arguments.bucket), function=arguments.function, region=region(arguments),
                 prefix=arguments.prefix, endpoint_url=arguments.endpoint_url,
-                s3_endpoint_url=arguments.s3_endpoint_url, shards=arguments.shards or None,
+                s3_endpoint_url=arguments.s3_endpoint_url, shards=_shards(arguments),
             )  # fmt: skip
         case _:
+            _only_aws(arguments)
             return local(arguments.store, shards=arguments.shards or None)
 
 
 def region(arguments: Namespace) -> str:
     """The region of the options or of the environment; ``PipelineError`` where neither names one."""
     return _needed("--region", arguments.region or os.environ.get("AWS_REGION"))
+
+
+def _shards(arguments: Namespace) -> ShardHosts | list[str] | None:
+    """Where shards of a run on AWS live."""
+    if arguments.ec2_shards is None:
+        return arguments.shards or None
+    if arguments.shards:
+        raise PipelineError("--shard", arguments.shards[0], "without --ec2-shards")
+    return Ec2Shards(
+        count=arguments.ec2_shards, region=region(arguments), instance_type=arguments.instance_type,
+        profile=arguments.instance_profile, subnet=arguments.subnet, security_groups=tuple(arguments.groups),
+    )  # fmt: skip
+
+
+def _only_aws(arguments: Namespace) -> None:
+    if arguments.ec2_shards is not None:
+        raise PipelineError("--ec2-shards", arguments.ec2_shards, "with --on aws")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The function of workers on an emulator: its bundle, its settings, and the keys that requests and workers have."""
+"""The function of workers on an emulator: its bundle, and how it is put there."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from cirrus.bundle.contents import HANDLER
 from cirrus.clock import Clock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.cloud.lambda_code import Code, create
-from cirrus.cloud.lambda_invoker import open_client, own_credentials
+from cirrus.cloud.lambda_invoker import open_client
+from cirrus.emulator.identity import ROLE
 from cirrus.store.aside import aside
-
-NAME = "cirrus-worker"
-"""What the function is called."""
-
-ROLE = "arn:aws:iam::000000000000:role/cirrus-worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +23,6 @@ class Hosted:
     memory: int
     timeout: int
     extra: tuple[str, ...] = ()
-
-
-async def role_for(store: str) -> dict[str, str]:
-    """The variables by which workers reach the store at that URL: a function's role has no keys of its own here."""
-    found = await own_credentials() if store.startswith("s3:") else None
-    if found is None:
-        return {}
-    token = {"AWS_SESSION_TOKEN": found.token} if found.token else {}
-    return {"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key, **token}
 
 
 async def host(at: LambdaFunction, wish: Hosted, clock: Clock) -> None:

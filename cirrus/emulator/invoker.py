@@ -14,8 +14,8 @@ from cirrus.cloud.lambda_invoker import LambdaInvoker
 from cirrus.cloud.processes import Processes
 from cirrus.core.ids import WorkerId
 from cirrus.core.terms import Terms
-from cirrus.emulator.hosting import NAME, role_for
-from cirrus.emulator.place import Emulated, new_keys
+from cirrus.emulator.identity import NAME, new_keys, role_for
+from cirrus.emulator.place import Emulated
 from cirrus.errors import InvokeError
 
 COMMAND = (sys.executable, "-m", "cirrus.emulator.process")

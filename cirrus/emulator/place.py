@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from cirrus import checks
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker
 from cirrus.cloud.places import Local
-from cirrus.store.sigv4 import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,3 @@ def emulated(
     folders and files of Python, or packages as pip calls them.
     """
     return Emulated(store, memory, timeout, concurrency, region, extra)
-
-
-def new_keys() -> Credentials:
-    """A pair that only those know who are told."""
-    return Credentials(f"EMULATED{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30))

@@ -17,7 +17,8 @@ import uvloop
 from cirrus.clock import SystemClock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.emulator.emulator import Options, emulator
-from cirrus.emulator.hosting import NAME, Hosted, host
+from cirrus.emulator.hosting import Hosted, host
+from cirrus.emulator.identity import NAME
 from cirrus.errors import CirrusError
 from cirrus.store.sigv4 import Credentials
 

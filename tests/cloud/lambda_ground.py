@@ -20,7 +20,8 @@ from cirrus.cloud.lambda_invoker import open_client
 from cirrus.core.slots import PoolPolicy
 from cirrus.emulator.emulator import Emulator, Options, emulator
 from cirrus.emulator.faults import Plan, nothing_wrong
-from cirrus.emulator.hosting import NAME, ROLE, Hosted, host, role_for
+from cirrus.emulator.hosting import Hosted, host
+from cirrus.emulator.identity import NAME, ROLE, role_for
 from cirrus.store.base import ObjectStore
 from cirrus.testing.seaweed import Seaweed
 

@@ -14,7 +14,7 @@ from cirrus.core.cost import TAIL
 from cirrus.core.slots import PoolPolicy
 from cirrus.emulator.emulator import Emulator
 from cirrus.emulator.faults import Crash, Duplicate, Late, Lose, scripted
-from cirrus.emulator.hosting import NAME
+from cirrus.emulator.identity import NAME
 from cirrus.events import StageProgress, WorkerStarted
 from cirrus.results import Result
 from cirrus.runs import start

@@ -18,7 +18,8 @@ import pytest
 from cirrus.clock import SystemClock
 from cirrus.cloud.aws import LambdaFunction
 from cirrus.emulator.emulator import Options
-from cirrus.emulator.hosting import NAME, Hosted, host, role_for
+from cirrus.emulator.hosting import Hosted, host
+from cirrus.emulator.identity import NAME, role_for
 from cirrus.events import WorkerStarted
 from cirrus.runs import start
 from tests.chaos.ground import Oracle
