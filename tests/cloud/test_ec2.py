@@ -17,6 +17,8 @@ from secrets import token_hex
 
 import pytest
 
+from cirrus.cli.main import parser
+from cirrus.cli.places import chosen
 from cirrus.cloud import ec2_hosts
 from cirrus.cloud.certificates import Authority
 from cirrus.cloud.ec2 import EPOCH, NUMBER, RUN, STORE, Ec2Shards, store_tag
@@ -165,6 +167,18 @@ async def test_a_host_that_nobody_speaks_to_shuts_down_by_itself(
             while await made.alive():
                 await asyncio.sleep(0.2)
     assert (tmp_path / "hosts" / host / "shutdown").exists(), "the host has done it, nobody else"
+
+
+def test_the_command_asks_for_the_same_hosts() -> None:
+    words = ["run", "x.py", "--on", "aws", "--bucket", "bucket", "--region", REGION, "--ec2-shards", "2"]
+    more = ["--instance-type", "c5.large", "--instance-profile", "p", "--subnet", "s", "--security-group", "g"]
+    wished = Ec2Shards(
+        count=2, region=REGION, instance_type="c5.large", profile="p", subnet="s", security_groups=("g",)
+    )  # fmt: skip
+    assert chosen(parser().parse_args([*words, *more])).shards == wished
+    for wrong in (["--shard", "wss://a:1"], ["--on", "local"], ["--on", "emulator"]):
+        with pytest.raises(PipelineError):
+            chosen(parser().parse_args([*words, *wrong]))
 
 
 def test_what_hosts_do_first_passes_shellcheck_and_keeps_quoting(tmp_path: Path) -> None:
