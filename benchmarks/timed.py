@@ -88,11 +88,12 @@ class Context:
 
 def handler(event: dict[str, object], context: Context) -> dict[str, object]:
     """Work once, and end, so that the next one begins cold; whoever was asked before whether it can is warm."""
-    if "hello" in event:
+    if "hello" in event or event["role"] != "train":
         Line.told = True
-        return workers.handler(event, context)
-    workers.handler(event, context)
-    os._exit(0)
+    answer = workers.handler(event, context)
+    if "hello" not in event:
+        os._exit(0)
+    return answer
 
 
 if __name__ == "__main__":

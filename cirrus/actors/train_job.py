@@ -9,6 +9,7 @@ from itertools import accumulate, islice
 from typing import Self
 
 import numpy as np
+from numpy.random import default_rng
 
 from cirrus.actors.blocks import Blocks
 from cirrus.actors.jobs import Bench
@@ -32,7 +33,7 @@ def dial(bench: Bench) -> Dial:
     given = bench.assignment
     return Dial(
         given.shards, given.token, bench.session, bench.kernel.clock,
-        np.random.default_rng((given.worker.slot, given.worker.attempt)),
+        default_rng((given.worker.slot, given.worker.attempt)),
         leaving=lambda: bench.standing.leaving is not None,
     )  # fmt: skip
 
