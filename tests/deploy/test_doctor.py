@@ -19,6 +19,7 @@ from aiohttp import web
 
 from cirrus.cli.main import main
 from cirrus.clock import SystemClock
+from cirrus.cloud.hosts import new_authority
 from cirrus.deploy.deployment import Deployment
 from cirrus.deploy.doctor import Doctor, Finding, Wants
 from cirrus.deploy.services import services
@@ -51,10 +52,18 @@ async def place(moto: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gro
 
 
 @pytest.fixture
-async def hosts(tmp_path: Path) -> AsyncIterator[tuple[Served, Served]]:
-    """Two hosts of shards, each with an authority of its own."""
-    async with served(tmp_path / "one") as one, served(tmp_path / "two") as two:
-        yield one, two
+async def host(tmp_path: Path) -> AsyncIterator[Served]:
+    """A host of shards, with an authority of its own."""
+    async with served(tmp_path / "host") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an authority that has signed nothing."""
+    path = tmp_path_factory.mktemp("stranger") / "ca.pem"
+    path.write_text(new_authority("a stranger", SystemClock().wall(), 1.0).ca)
+    return path
 
 
 async def look(
@@ -71,10 +80,10 @@ def wrong(found: dict[str, Finding]) -> list[str]:
     return [name for name, one in found.items() if one.state == "wrong"]
 
 
-async def test_nothing_is_missing_where_all_is_there(place: Ground, hosts: tuple[Served, Served]) -> None:
+async def test_nothing_is_missing_where_all_is_there(place: Ground, host: Served) -> None:
     one = fresh()
     await place.deploy(one, CODE)
-    found = await look(place, one, hosts[0].url, workers=1000, ca=hosts[0].ca)
+    found = await look(place, one, host.url, workers=1000, ca=host.ca)
     assert wrong(found) == []
     assert list(found) == [
         "credentials", "clock", "bucket", "bucket settings", "function", "version", "bundle", "events", "concurrency",
@@ -197,19 +206,19 @@ async def test_too_few_may_run_at_a_time(place: Ground) -> None:
     assert "delete-function-concurrency" in found["concurrency"].remedy
 
 
-async def test_a_shard_does_not_answer(place: Ground, hosts: tuple[Served, Served]) -> None:
+async def test_a_shard_does_not_answer(place: Ground, stranger: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         url = f"wss://127.0.0.1:{taken.getsockname()[1]}"
-        found = await look(place, fresh(), url, ca=hosts[0].ca)
+        found = await look(place, fresh(), url, ca=stranger)
     assert "shard" in wrong(found)
     assert found["shard"].found.startswith(f"{url}: ")
     assert "cirrus shard serve" in found["shard"].remedy
 
 
-async def test_a_shard_is_somebody_else(place: Ground, hosts: tuple[Served, Served], tmp_path: Path) -> None:
-    url = hosts[0].url
-    assert "certificate" in (await look(place, fresh(), url, ca=hosts[1].ca))["shard"].found
+async def test_a_shard_is_somebody_else(place: Ground, host: Served, stranger: Path, tmp_path: Path) -> None:
+    url = host.url
+    assert "certificate" in (await look(place, fresh(), url, ca=stranger))["shard"].found
     assert "cannot be read" in (await look(place, fresh(), url, ca=tmp_path / "none"))["shard"].found
     (tmp_path / "empty").touch()
     assert "cannot be read" in (await look(place, fresh(), url, ca=tmp_path / "empty"))["shard"].found
@@ -247,6 +256,7 @@ async def test_the_region_has_no_prices(place: Ground) -> None:
     assert told["prices"].remedy == "cirrus prices --refresh"
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_the_command_says_it_to_people_and_machines(place: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     one = fresh()
     words = ["--bucket", one.bucket, "--region", REGION, "--function", one.function]
