@@ -40,6 +40,14 @@ on a table of 2^24 rows in one shard process: without snapshots, and with one af
 periods of five seconds that took turns; the longest is that of all periods.
 """
 
+COLD_START = """
+## How long a worker takes to come
+
+Milliseconds from the making of its process to its first lease, with nothing but the bundle to import from: as a plain
+process, as a function under AWS's runtime client in a new interpreter, and forked by the emulator's server. Wall time
+is that of this machine, as busy as it was; processor time is the worker's own.
+"""
+
 
 def where(setting: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
@@ -94,6 +102,15 @@ def snapshots(found: dict[str, Any]) -> str:
     return text + f"\nThe p99 with is {found['p99_ratio']} times that without. Memory of the shard: {memory}.\n"
 
 
+def cold_start(found: list[dict[str, Any]]) -> str:
+    rows = [
+        [one["what"], *[f"{one[name]['median']}" for name in ("wall_ms", "processor_ms")],
+         f"{one['many']['workers']} in {one['many']['seconds']} s" if "many" in one else ""]
+        for one in found
+    ]  # fmt: skip
+    return table(["", "wall, median", "processor, median", "asked for at once"], rows)
+
+
 def page() -> str:
     """All of the page for which there are figures."""
     text = HEAD
@@ -101,6 +118,7 @@ def page() -> str:
         ("step", STEP, step),
         ("throughput", THROUGHPUT, throughput),
         ("snapshots", SNAPSHOTS, snapshots),
+        ("cold_start", COLD_START, cold_start),
     )
     for name, head, body in parts:
         path = RESULTS / f"{name}.json"
