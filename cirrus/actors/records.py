@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from cirrus.actors.event_log import steps_said
 from cirrus.actors.work import PrepareWork
@@ -219,17 +220,22 @@ def is_gone(name: str) -> bool:
     words = name.split(" ")
     if len(words) != 4 or words[0] != "process" or words[3] != socket.gethostname() or not words[1].isdigit():
         return False
+    return not is_alive(int(words[1]))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that has ended, and whose parent has not looked yet, does not."""
     try:
-        os.kill(int(words[1]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    return False
-
-
-def _limit(figure: JSON) -> float | None:
-    return float(figure) if isinstance(figure, int | float) else None
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):  # not told on this system, or just gone
+        return True
+    return state != "Z"
 
 
 def _input(work: PrepareWork) -> dict[str, JSON]:

@@ -186,7 +186,7 @@ async def test_a_budget_that_is_reached_ends_the_run(tmp_path: Path) -> None:
     assert caught.value.kind == "minutes"
     assert caught.value.spent > caught.value.limit == 2.5 / 60
     assert before.changes() == []
-    assert Going(tmp_path).outcomes == ["failed"]
+    assert Going(tmp_path).outcomes == ["parked"]
 
 
 async def test_a_run_that_is_cancelled_again_and_again_leaves_nothing_running(tmp_path: Path) -> None:
