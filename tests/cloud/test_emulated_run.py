@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -86,14 +87,20 @@ async def test_a_run_whose_emulator_is_killed_is_parked_and_goes_on_with_another
 ) -> None:
     oracle = Oracle(rows=640, passes=6, pause=0.01)
     place = emulated(f"s3://{BUCKET}", memory=512, extra=ground.extra)
+    folders: set[Path] = set()  # what is killed cannot remove its own
     async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=place) as run:
         async for event in run.events():
+            if isinstance(event, WorkerStarted):
+                folders.add(Path(f"/proc/{event.pid}/cwd").readlink().parent)
             if isinstance(event, StageProgress) and event.stage == "train" and event.done > 2:
                 for one in emulators():
                     one.kill()
         with pytest.raises(InvokeError, match="the emulator has ended with exit code -9"):
             await run.result()
     assert emulators() == []
+    for folder in folders:
+        assert folder.name.startswith("cirrus-emulator-")
+        shutil.rmtree(folder)
     oracle.check(await resume(run.run_id, on=place))
 
 
