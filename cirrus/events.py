@@ -72,8 +72,8 @@ class StageStarted:
 class StageResumed:
     """A stage goes on where an earlier driver's shards stood: ``units`` were finished, with ``rows`` learnt from.
 
-    ``steps`` is how many steps the shards begin with, those of unfinished units included. ``again``: so many more the
-    earlier driver had seen done when it last wrote its progress down; they were lost with the shards and are done again.
+    ``steps`` is how many steps the shards begin with, those of unfinished units included. ``again``: so many more had
+    the earlier driver seen done when it last wrote its progress down; they were lost with the shards and are done again.
     """
 
     at: float

@@ -238,6 +238,10 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def _limit(figure: JSON) -> float | None:
+    return float(figure) if isinstance(figure, int | float) else None
+
+
 def _input(work: PrepareWork) -> dict[str, JSON]:
     objects = {piece.split.object.name: piece.split.object for piece in work.pieces}
     return {name: f"{one.size} bytes, {one.etag}" for name, one in objects.items()}
