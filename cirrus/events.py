@@ -73,7 +73,7 @@ class StageResumed:
     """A stage goes on where an earlier driver's shards stood: ``units`` were finished, with ``rows`` learnt from.
 
     ``steps`` is how many steps the shards begin with, those of unfinished units included. ``again``: so many more had
-    the earlier driver seen done when it last wrote its progress down; they were lost with the shards and are done again.
+    the earlier driver seen done when it last wrote its progress down; they are lost with the shards, and done again.
     """
 
     at: float
