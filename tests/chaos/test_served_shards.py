@@ -72,7 +72,9 @@ async def hosted_driver(folder: Path, host: Served) -> AsyncIterator[tuple[Proce
     assert process.stdout is not None
     try:
         while True:
-            run_id, done = (await process.stdout.readline()).decode().split()
+            said = (await process.stdout.readline()).decode()
+            assert said, "the driver has ended"
+            run_id, done = said.split()
             if int(done) > 110:
                 break
         yield process, run_id

@@ -55,6 +55,7 @@ class Machines:
         self._client: object = client
         self._environment = environment
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._over = False
 
     async def listed(self) -> list[dict[str, object]]:
         """All hosts that there ever were."""
@@ -66,8 +67,8 @@ class Machines:
         return [str(one["InstanceId"]) for one in await self.listed() if state(one) in ("pending", "running")]
 
     async def watch(self) -> None:
-        """Do as EC2 would, for ever."""
-        while True:
+        """Do as EC2 would, until ``close``; then all hosts lose their power."""
+        while not self._over:
             for one in await self.listed():
                 host, process = str(one["InstanceId"]), self._running.get(str(one["InstanceId"]))
                 if process is None and state(one) == "running":
@@ -77,11 +78,12 @@ class Machines:
                 elif process is not None and (self._folder / host / "shutdown").exists():
                     await self._client.terminate_instances(InstanceIds=[host])  # type: ignore[attr-defined]
             await asyncio.sleep(0.1)
-
-    async def close(self) -> None:
         for process in self._running.values():
             self._end(process)
             await process.wait()
+
+    def close(self) -> None:
+        self._over = True
 
     def _end(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -133,9 +135,8 @@ async def machines(folder: Path, endpoint: str, environment: dict[str, str]) -> 
     ) as client:  # fmt: skip
         made = Machines(folder, client, environment)
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(made.watch())
+            group.create_task(made.watch())
             try:
                 yield made
             finally:
-                watching.cancel()
-                await made.close()
+                made.close()
