@@ -162,7 +162,7 @@ async def test_a_host_that_nobody_speaks_to_shuts_down_by_itself(
     ec2: Cloud, tmp_path: Path
 ) -> None:
     made, endpoint, store = ec2
-    async with driven(tmp_path, store, endpoint, 20) as (first, _):
+    async with driven(tmp_path, store, endpoint, 10) as (first, _):
         (host,) = await made.alive()
         first.kill()
         await first.wait()
