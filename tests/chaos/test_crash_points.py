@@ -122,8 +122,7 @@ async def test_on_files(tmp_path: Path) -> None:
     (tmp_path / "stores").mkdir()
     place = (tmp_path / "stores").as_uri() + "/{name}"
     stories = await enumerated(Ground(tmp_path, place, str(data)))
-    units = [one for story in stories for one in story.resumed]
-    assert any(0 < one < 4 for one in units), "some went on in the middle of training"
+    assert any(any(story.resumed) for story in stories), "some went on with what had been learnt"
 
 
 async def test_on_s3(tmp_path: Path, server: Seaweed) -> None:
