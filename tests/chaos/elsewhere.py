@@ -1,7 +1,7 @@
 """The command ``cirrus`` on what is as good as another machine: ``python -m tests.chaos.elsewhere VERB ...``.
 
 Where the system lets it, this process has a host name of its own, so that it cannot see whether a driver elsewhere is
-alive. Its patience with one that is silent is short, for tests have no minute to wait.
+alive. It has no patience with one that is silent, for tests have no minute to wait.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ OWN_NAME = ("unshare", "--uts") if shutil.which("unshare") and os.geteuid() == 0
 if __name__ == "__main__":
     if OWN_NAME:
         socket.sethostname(NAME)
-    holding.PATIENCE = 2.0
+    holding.PATIENCE = 0.0
     holding.LOOK = 1.0
     sys.exit(main())

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +32,14 @@ pytestmark = [
 
 def invoker_on(pool: Executor) -> ExecutorInvoker:
     return ExecutorInvoker(pool, COMMAND, SystemClock(), 5.0, FREE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_tracker_left() -> Iterator[None]:
+    """Both pools start a process that tracks their resources, and would stay until the tests end."""
+    yield
+    tracker: Any = resource_tracker._resource_tracker
+    tracker._stop()
 
 
 @pytest.fixture(scope="module")
