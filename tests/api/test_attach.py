@@ -106,7 +106,7 @@ async def test_who_looks_on_while_the_driver_dies_is_told_so_and_hears_the_next(
     task = Task(str(tmp_path), rows=3200, passes=14)
     async with driver(task) as first:
         run_id = await started(first)
-        gone = asyncio.Event()
+        gone, written = asyncio.Event(), asyncio.Event()
         sentences: list[str] = []
 
         def say(sentence: str) -> None:
@@ -114,9 +114,14 @@ async def test_who_looks_on_while_the_driver_dies_is_told_so_and_hears_the_next(
             gone.set()
 
         async def look_on() -> list[Event]:
-            return [event async for event in cirrus.attach(run_id, on=store_in(tmp_path), say=say)]
+            seen: list[Event] = []
+            async for event in cirrus.attach(run_id, on=store_in(tmp_path), say=say):
+                seen.append(event)
+                written.set()
+            return seen
 
         looking = asyncio.ensure_future(look_on())
+        await written.wait()
         first.send(signal.SIGKILL)
         await first.end()
         await gone.wait()

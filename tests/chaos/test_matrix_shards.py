@@ -171,7 +171,7 @@ def flipped(path: Path) -> None:
 
 @asyncio_only
 async def test_row_27_a_broken_snapshot_is_reported_and_the_one_before_it_counts(tmp_path: Path) -> None:
-    oracle = Oracle(passes=7)
+    oracle = Oracle(passes=60)
     shards = Shards()
     folder = tmp_path / "store" / "runs"
     broken: Path | None = None

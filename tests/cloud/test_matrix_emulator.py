@@ -195,7 +195,7 @@ async def test_row_09_a_worker_that_needs_too_much_memory_says_so_and_the_second
     tmp_path: Path, ground: Ground
 ) -> None:
     oracle = Oracle(rows=1600, minibatch=2, passes=100)
-    train = replace(oracle.train(workers=1), model=Costly(room=oracle.steps + 5, size=1 << 18, seconds=0.005))
+    train = replace(oracle.train(workers=1), model=Costly(room=oracle.steps + 5, size=1 << 18, seconds=0.01))
     replaced: list[WorkerReplaced] = []
     async with (
         ground.function(memory=256) as found,
