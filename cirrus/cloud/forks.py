@@ -56,7 +56,7 @@ class Forks:
 
     def serves(self, module: str) -> bool:
         """Whether it is alive, and forks that module."""
-        return module == self._module and self._popen.poll() is None
+        return module == self._module and not self.gone and self._popen.poll() is None
 
     def fork(self, arguments: tuple[str, ...], stdin: int, words: int) -> tuple[int, int]:
         """A new process of the module with that input, and output; its number here, and its pid."""

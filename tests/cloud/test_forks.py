@@ -9,47 +9,29 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cirrus.clock import Clock, SystemClock
+from cirrus.clock import SystemClock
 from cirrus.cloud import processes
-from cirrus.cloud.base import Exit
 from cirrus.cloud.local import LocalInvoker
 from cirrus.errors import InvokeError
 from cirrus.testing.clock import ManualClock
 from cirrus.testing.contracts.invoker import InvokerContract
 from tests.cloud.children import assignment, line
+from tests.cloud.watching import LONG, next_end, watched
 
 pytestmark = pytest.mark.skipif(not processes.FORKS, reason="workers are forked on Linux only")
 
 COMMAND = (sys.executable, "-m", "tests.cloud.obedient")
-LONG = 60.0
 ROOT = Path(__file__).parents[2]
-
-
-@asynccontextmanager
-async def watched(clock: Clock, grace: float = LONG) -> AsyncIterator[LocalInvoker]:
-    invoker = LocalInvoker(COMMAND, clock, grace, 0.02)
-    watching = asyncio.ensure_future(invoker.watch())
-    try:
-        yield invoker
-    finally:
-        await invoker.close()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-async def next_end(invoker: LocalInvoker) -> Exit:
-    return await anext(invoker.exits())
 
 
 @pytest.fixture
 async def invoker() -> AsyncIterator[LocalInvoker]:
-    async with watched(SystemClock()) as made:
+    async with watched(COMMAND, SystemClock()) as made:
         yield made
 
 
@@ -144,11 +126,11 @@ async def test_a_module_that_cannot_be_imported_is_an_error_with_its_cause() -> 
 
 async def test_after_close_nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with watched(SystemClock()) as first:  # the loop makes some things of its own at first use
+    async with watched(COMMAND, SystemClock()) as first:  # the loop makes some things of its own at first use
         await first.invoke(assignment("finish"))
     host = psutil.Process()
     descriptors, threads = host.num_fds(), set(threading.enumerate())
-    async with watched(SystemClock(), grace=0.01) as invoker:
+    async with watched(COMMAND, SystemClock(), grace=0.01) as invoker:
         await invoker.invoke(assignment("finish"))
         await invoker.invoke(assignment("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)", slot=1))
         await invoker.invoke(assignment("sys.stdin.read()", slot=2))

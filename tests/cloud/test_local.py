@@ -8,44 +8,27 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import uvloop
 
-from cirrus.clock import Clock, SystemClock
+from cirrus.clock import SystemClock
 from cirrus.cloud.base import Exit
 from cirrus.cloud.local import LocalInvoker
 from cirrus.errors import InvokeError, Throttled
 from cirrus.testing.clock import ManualClock
 from cirrus.testing.contracts.invoker import InvokerContract
 from tests.cloud.children import COMMAND, assignment, line
+from tests.cloud.watching import LONG, next_end, watched
 
-LONG = 60.0
 ROOT = Path(__file__).parents[2]
-
-
-@asynccontextmanager
-async def watched(clock: Clock, grace: float = LONG, tick: float = 0.02) -> AsyncIterator[LocalInvoker]:
-    invoker = LocalInvoker(COMMAND, clock, grace, tick)
-    watching = asyncio.ensure_future(invoker.watch())
-    try:
-        yield invoker
-    finally:
-        await invoker.close()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-async def next_end(invoker: LocalInvoker) -> Exit:
-    return await anext(invoker.exits())
 
 
 @pytest.fixture
 async def invoker() -> AsyncIterator[LocalInvoker]:
-    async with watched(SystemClock()) as made:
+    async with watched(COMMAND, SystemClock()) as made:
         yield made
 
 
@@ -107,7 +90,7 @@ async def test_a_memory_error_is_told_as_such(invoker: LocalInvoker) -> None:
 
 async def test_a_worker_is_ended_at_its_timeout_and_not_before() -> None:
     clock = ManualClock()
-    async with line() as call, watched(clock, tick=1.0) as invoker:
+    async with line() as call, watched(COMMAND, clock, tick=1.0) as invoker:
         await invoker.invoke(assignment("kept = call('up'); sys.stdin.read()", timeout=900.0, shard=call.address))
         await call.next()
         ending = asyncio.ensure_future(next_end(invoker))
@@ -139,7 +122,7 @@ async def test_a_worker_that_leaves_when_asked_has_finished(invoker: LocalInvoke
 async def test_a_worker_that_does_not_leave_is_killed_after_the_grace() -> None:
     clock = ManualClock()
     source = "signal.signal(signal.SIGTERM, lambda *_: call('asked')); kept = call('up')\nwhile True: time.sleep(600)"
-    async with line() as call, watched(clock, grace=5.0, tick=1.0) as invoker:
+    async with line() as call, watched(COMMAND, clock, grace=5.0, tick=1.0) as invoker:
         told = assignment(source, shard=call.address)
         await invoker.invoke(told)
         await call.next()
@@ -223,11 +206,11 @@ async def test_the_loop_turns_while_ten_workers_are_started(invoker: LocalInvoke
 
 async def test_after_close_nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with watched(SystemClock()) as first:  # the loop makes some things of its own at first use
+    async with watched(COMMAND, SystemClock()) as first:  # the loop makes some things of its own at first use
         await first.invoke(assignment("finish"))
     host = psutil.Process()
     descriptors, threads = host.num_fds(), set(threading.enumerate())
-    async with watched(SystemClock(), grace=0.01) as invoker:
+    async with watched(COMMAND, SystemClock(), grace=0.01) as invoker:
         await invoker.invoke(assignment("finish"))
         await invoker.invoke(assignment("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"))
         await invoker.invoke(assignment("sys.stdin.read()"))
@@ -245,7 +228,7 @@ async def test_after_close_nothing_is_left(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 async def scenario() -> tuple[Exit, Exit]:
-    async with watched(SystemClock()) as invoker:
+    async with watched(COMMAND, SystemClock()) as invoker:
         lingering = assignment("linger", slot=1)
         await invoker.invoke(assignment("crash"))
         crashed = await next_end(invoker)
