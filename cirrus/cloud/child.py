@@ -70,18 +70,18 @@ class Child:
         self._end: asyncio.Future[Ended] = self._loop.create_future()
         self._said: asyncio.Future[bytes] = self._loop.create_future()
         self._pidfd = _pidfd(self.pid) if spawned.fork is None else None
-        if spawned.fork is not None:
-            forks, number = spawned.fork
-            forks.when_ended(number, self._finish)
-        elif self._pidfd is None:
-            threading.Thread(target=self._await_end, name=f"cirrus-wait-{self.pid}", daemon=True).start()
-        else:
-            self._loop.add_reader(self._pidfd, self._look)
         if spawned.stdout is not None:
             os.set_blocking(spawned.stdout, False)
             self._loop.add_reader(spawned.stdout, self._hear)
         os.set_blocking(spawned.stdin, False)
         self._feed()
+        if spawned.fork is not None:
+            forks, number = spawned.fork
+            forks.when_ended(number, self._finish)  # at once, where it has ended already
+        elif self._pidfd is None:
+            threading.Thread(target=self._await_end, name=f"cirrus-wait-{self.pid}", daemon=True).start()
+        else:
+            self._loop.add_reader(self._pidfd, self._look)
 
     @property
     def pid(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Refusal(Exception):
     """An error of the API: its HTTP status, its type as AWS calls it, a sentence, and more fields of its body."""
 

@@ -23,7 +23,7 @@ from tests.cloud.lambda_ground import BUCKET, Ground
 from tests.cloud.sockets import listening
 
 ROOT = Path(__file__).parents[2]
-ROWS = "50000"
+ROWS = "200000"
 
 
 async def demo(*words: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,6 +53,17 @@ async def test_what_a_worker_imports_is_imported_before_it_begins(invoker: Local
         assert len({parent for parent, _ in pids}) == 1
         (server,) = psutil.Process().children()
         assert {(server.pid, child.pid) for child in server.children()} == pids
+
+
+async def test_one_that_has_ended_before_it_is_known_is_told_of_all_the_same(invoker: LocalInvoker) -> None:
+    await invoker.invoke(assignment("finish"))
+    await next_end(invoker)
+    for slot in range(3):
+        starting = asyncio.ensure_future(invoker.invoke(assignment("finish", slot=slot)))
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # the loop stands still, and hears of start and end together
+        await starting
+        assert (await next_end(invoker)).cause == "finished"
 
 
 async def test_chance_is_another_in_each(invoker: LocalInvoker) -> None:
