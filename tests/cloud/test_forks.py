@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +16,8 @@ import pytest
 
 from cirrus.clock import SystemClock
 from cirrus.cloud import processes
+from cirrus.cloud.child import Child, Ended, Spawned
+from cirrus.cloud.forks import Forks
 from cirrus.cloud.local import LocalInvoker
 from cirrus.errors import InvokeError
 from cirrus.testing.clock import ManualClock
@@ -55,15 +56,18 @@ async def test_what_a_worker_imports_is_imported_before_it_begins(invoker: Local
         assert {(server.pid, child.pid) for child in server.children()} == pids
 
 
-async def test_one_that_has_ended_before_it_is_known_is_told_of_all_the_same(invoker: LocalInvoker) -> None:
-    await invoker.invoke(assignment("finish"))
-    await next_end(invoker)
-    for slot in range(3):
-        starting = asyncio.ensure_future(invoker.invoke(assignment("finish", slot=slot)))
-        await asyncio.sleep(0)
-        time.sleep(0.3)  # the loop stands still, and hears of start and end together
-        await starting
-        assert (await next_end(invoker)).cause == "finished"
+async def test_one_whose_end_is_heard_before_it_is_known_is_told_of_all_the_same(tmp_path: Path) -> None:
+    forks = Forks("tests.cloud.obedient", dict(os.environ), os.open(tmp_path / "server", os.O_RDWR | os.O_CREAT))
+    words = os.open(tmp_path / "words", os.O_RDWR | os.O_CREAT)
+    stdin, mine = os.pipe()
+    number, pid = forks.fork((), stdin, words)
+    os.close(stdin)
+    os.write(mine, b'{"run_id": "finish"}\n')
+    assert select.select([forks.ends], [], [], LONG)[0]
+    assert forks.hear()
+    child = Child(Spawned(pid, mine, None, words, (forks, number)), b"")
+    assert await child.wait() == Ended(0, "")
+    forks.close()
 
 
 async def test_chance_is_another_in_each(invoker: LocalInvoker) -> None:
