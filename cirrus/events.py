@@ -1,12 +1,22 @@
 """What a run says while it goes on: a closed union of frozen values.
 
 Every event carries ``at``, seconds since the run began. ``stage`` is the stage's name. A ``slot`` is a place in a
-stage's pool of workers and ``attempt`` counts the workers that have filled it.
+stage's pool of workers and ``attempt`` counts the workers that have filled it. Where it is a worker that the event is
+about, the stage's name is followed by ``.eval`` for one that evaluates, and by ``.trial3`` for one of trial 3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+Setting = float | int | str | bool
+"""What a trial sets a field to, as it is told and written down."""
+
+TrialOutcome = Literal["done", "pruned", "killed", "diverged"]
+"""How a trial ended: by its condition, for others were better, by order, or its loss was no number any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +189,8 @@ class LossReported:
     """The model was evaluated on the test rows after learning from ``samples`` rows in ``seconds`` of the stage.
 
     ``train_loss`` is the mean log loss of the newest minibatches before each was learnt from. ``final`` marks the
-    evaluation of the finished model on every test row.
+    evaluation of the finished model on every test row. ``trial`` is the number of the trial that it is about, where
+    the stage tunes. ``dollars`` is what the stage, or the trial alone, had cost by then.
     """
 
     at: float
@@ -191,6 +202,56 @@ class LossReported:
     samples: int
     seconds: float
     final: bool = False
+    trial: int | None = None
+    dollars: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial of a stage that tunes begins, or goes on under another driver; ``settings`` is what it changes."""
+
+    at: float
+    stage: str
+    trial: int
+    settings: Mapping[str, Setting]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFinished:
+    """A trial is over: ``outcome`` is why, ``reason`` says more.
+
+    ``loss`` is the newest on the test rows, NaN where there is none or the model has gone astray, after ``samples``
+    rows; ``dollars`` is what the trial has cost. A trial that is ``killed`` or ``pruned`` does not come back.
+    """
+
+    at: float
+    stage: str
+    trial: int
+    outcome: TrialOutcome
+    reason: str
+    loss: float
+    samples: int
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesReported:
+    """What the run uses now, about once a second.
+
+    ``wished`` and ``working`` are numbers of workers by stage, evaluators and trials' workers with their stage.
+    ``worker_mb`` is the largest worker's memory, ``shard_mb`` that of all shards together and ``driver_mb`` that of
+    this process, in MB. ``budget`` is the limit of dollars, if there is one.
+    """
+
+    at: float
+    dollars: float
+    dollars_per_second: float
+    wished: Mapping[str, int] = field(default_factory=dict)
+    working: Mapping[str, int] = field(default_factory=dict)
+    worker_mb: float = 0.0
+    shard_mb: float = 0.0
+    driver_mb: float = 0.0
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,5 +281,8 @@ Event = (
     | WorkerStopped
     | InvokeFailed
     | LossReported
+    | TrialStarted
+    | TrialFinished
+    | ResourcesReported
     | RunFinished
 )

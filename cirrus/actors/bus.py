@@ -9,20 +9,26 @@ from typing import Self
 from weakref import WeakSet
 
 from cirrus.errors import Closed
-from cirrus.events import Event, LossReported, StageProgress
+from cirrus.events import Event, LossReported, ResourcesReported, StageProgress
 
 
-def curve(event: Event) -> tuple[type, str] | None:
-    """What curve an event is a point of, kind and stage, where a slow reader may miss some; ``None`` for others."""
-    if isinstance(event, StageProgress) or (isinstance(event, LossReported) and not event.final):
-        return type(event), event.stage
-    return None
+def curve(event: Event) -> tuple[type, str, int | None] | None:
+    """What curve an event is a point of, where a slow reader may miss some: kind, stage, trial; ``None`` for others."""
+    match event:
+        case StageProgress(stage=stage):
+            return StageProgress, stage, None
+        case LossReported(stage=stage, trial=trial, final=False):
+            return LossReported, stage, trial
+        case ResourcesReported():
+            return ResourcesReported, "", None
+        case _:
+            return None
 
 
 class Subscription:
     """The events of a bus for one reader: an asynchronous iterator.
 
-    At most ``most`` points (``StageProgress``, ``LossReported`` that are not final) wait unread; then the oldest of
+    At most ``most`` points (see ``curve``) wait unread; then the oldest of
     them are lost. Other events never are. The bus forgets a subscription that nobody holds any more.
     """
 
@@ -107,7 +113,7 @@ class EventBus:
         self._most = history
         self._number = count()
         self._history: dict[int, Event] = {}  # in order of publication; dropping leaves the others where they are
-        self._points: dict[tuple[type, str], list[int]] = {}
+        self._points: dict[tuple[type, str, int | None], list[int]] = {}
         self._readers: WeakSet[Subscription] = WeakSet()
         self._waiting: set[Subscription] = set()
         self._closed = False

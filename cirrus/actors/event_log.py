@@ -77,7 +77,7 @@ class EventLog:
         self._epoch = epoch
         self._reader = bus.subscribe()
         self._number = 0
-        self._points: Counter[tuple[type, str]] = Counter()
+        self._points: Counter[tuple[type, str, int | None]] = Counter()
         self._part = 0
         self._lines = b""
         self._written = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping, Callable
 from typing import Protocol, assert_never
 
 from cirrus.cli.tally import Tally
@@ -13,16 +13,20 @@ from cirrus.events import (
     Event,
     InvokeFailed,
     LossReported,
+    ResourcesReported,
     RowsPrepared,
     RunFinished,
     RunStarted,
     ShardRestarted,
     ShardStarted,
+    Setting,
     SnapshotSkipped,
     StageFinished,
     StageProgress,
     StageResumed,
     StageStarted,
+    TrialFinished,
+    TrialStarted,
     UnitsReopened,
     WorkerReplaced,
     WorkersScaled,
@@ -126,16 +130,27 @@ def sentence(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912  one line for
             return f"{stage}: worker {slot} is here (attempt {attempt})"
         case WorkerReplaced(stage=stage, slot=slot, attempt=attempt, reason=reason):
             return f"{stage}: worker {slot} is replaced (attempt {attempt}): {reason}"
-        case WorkerStopped():
+        case WorkerStopped() | ResourcesReported():
             return ""
+        case TrialStarted(stage=stage, trial=trial, settings=settings):
+            return f"{stage}: trial {trial} begins: {settled(settings)}"
+        case TrialFinished(stage=stage, trial=trial, outcome=outcome, reason=reason, loss=loss):
+            return f"{stage}: trial {trial} is {outcome} at log loss {loss:.4f}" + (f": {reason}" if reason else "")
         case InvokeFailed(stage=stage, slot=slot, reason=reason):
             return f"{stage}: worker {slot} could not be started: {reason}"
-        case LossReported(stage=stage, loss=loss, auc=auc, accuracy=accuracy, samples=samples):
-            return f"{stage}: log loss {loss:.4f}, AUC {auc:.4f}, accuracy {accuracy:.4f} after {samples:,} samples"
+        case LossReported(stage=stage, loss=loss, auc=auc, accuracy=accuracy, samples=samples, trial=trial):
+            whose = stage if trial is None else f"{stage}: trial {trial}"
+            return f"{whose}: log loss {loss:.4f}, AUC {auc:.4f}, accuracy {accuracy:.4f} after {samples:,} samples"
         case RunFinished(outcome=outcome, dollars=dollars):  # whoever started the run says why it failed
             return f"run done, {dollars:.4f} dollars" if outcome == "done" else ""
         case _:
             assert_never(event)
+
+
+def settled(settings: Mapping[str, Setting]) -> str:
+    """What a trial sets, in one line."""
+    said = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in said.items())
 
 
 def choose(*, as_json: bool) -> Show:

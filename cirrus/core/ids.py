@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NewType
 
@@ -10,10 +11,12 @@ RunId = NewType("RunId", str)
 EVALUATOR = ".eval"
 """What a training stage's name is followed by in the name of the pool that evaluates its model."""
 
+POOL = re.compile(r"(?P<stage>.*?)(?:\.trial(?P<trial>[0-9]{1,9})|\.eval)?")
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A slot in a pool: what a worker fills. ``pool`` is a stage's name, or that name followed by ``.eval``."""
+    """A slot in a pool: what a worker fills. ``pool``: a stage's name, or that followed by ``.eval`` or ``.trial3``."""
 
     pool: str
     slot: int
@@ -33,6 +36,18 @@ class WorkerId:
         return Place(self.pool, self.slot)
 
 
+def trial_pool(stage: str, trial: int) -> str:
+    """The name of the pool that works for one trial of a stage."""
+    return f"{stage}.trial{trial}"
+
+
 def stage_of(pool: str) -> str:
     """The stage that a pool works for."""
-    return pool.removesuffix(EVALUATOR)
+    found = POOL.fullmatch(pool)
+    return pool if found is None else found["stage"]
+
+
+def trial_of(pool: str) -> int | None:
+    """The trial that a pool works for; ``None`` where it works for a stage as a whole."""
+    found = POOL.fullmatch(pool)
+    return None if found is None or found["trial"] is None else int(found["trial"])
