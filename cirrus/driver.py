@@ -327,7 +327,7 @@ class Driver:
             scheduler.connect(orders)
             fleet.keep(back)
             calls = ShardCalls(session, self._clock, urls, token)
-            crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls)
+            crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls, self._meter)
             self._parts = _Parts(kernel, crew, scheduler)
             outcome = await through(crew, task, self._wishes)
         await calls.stop()  # after the block, in which the end of a shard would be a failure

@@ -8,9 +8,10 @@ from functools import partial
 
 from cirrus.actors.assembly import assemble
 from cirrus.actors.crew import Crew
+from cirrus.actors.learning import Job
 from cirrus.actors.preparing import prepare
 from cirrus.actors.records import Past, Records, finite
-from cirrus.actors.training import Job, train
+from cirrus.actors.training import train
 from cirrus.actors.work import PrepareWork
 from cirrus.learn.encoding import Encoder
 from cirrus.pipeline import Pipeline

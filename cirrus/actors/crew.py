@@ -11,6 +11,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.scheduler import Failed, Heard, SchedulerMessage
 from cirrus.actors.shards import ShardCalls
+from cirrus.core.cost import Meter
 from cirrus.core.messages import Objection
 from cirrus.errors import InputError
 from cirrus.store.base import ObjectStore
@@ -30,11 +31,16 @@ class Crew:
     bus: EventBus
     scheduler: Ref[SchedulerMessage]
     shards: ShardCalls
+    meter: Meter
 
     @property
     def at(self) -> float:
         """Seconds since the run began."""
         return self.kernel.clock.monotonic() - self.began
+
+    def dollars(self, stage: str, trial: int | None = None) -> float:
+        """What a stage has cost until now, or one of its trials alone."""
+        return self.meter.cost(self.kernel.clock.monotonic()).of(stage, trial)
 
     def key(self, *parts: str) -> str:
         """The key of one of the run's objects."""

@@ -7,11 +7,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal, cast
 
 from aiohttp import web
 
+from cirrus import checks
 from cirrus.errors import PipelineError
 
 MAX_CONNECTIONS = 4096
@@ -34,7 +34,7 @@ class Address:
     exposure: Exposure = "loopback"
 
     def __post_init__(self) -> None:
-        if self.tls is None and self.exposure != "insecure" and not _is_loopback(self.host):
+        if self.tls is None and self.exposure != "insecure" and not checks.is_loopback(self.host):
             raise PipelineError("host", self.host, "a loopback address, or TLS, or the exposure 'insecure'")
 
 
@@ -99,10 +99,3 @@ def watch_peer(connection: socket.socket | None) -> None:
     for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, option):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -33,7 +33,7 @@ def exposition(shard: Shard, gauges: Mapping[str, int]) -> str:
         "received_bytes_total": counters.received,
         "sent_bytes_total": counters.sent,
         "clock": shard.clock,
-        "tables": len(shard.tables),
+        "tables": len(shard.numbers),
         "staleness_max": counters.staleness,
         **gauges,
     }

@@ -24,6 +24,7 @@ from cirrus.core.pool import Counts
 from cirrus.core.roster import Roster
 from cirrus.core.terms import Terms
 from cirrus.errors import InvokeError, OutsideError, StageFailed, Throttled, Unanswered
+from cirrus.events import TrialOutcome
 from cirrus.wire.tokens import Claims, issue
 
 TICK = 0.1
@@ -70,7 +71,21 @@ class ShardBack:
     shard: int
 
 
-Heard = messages.ToDriver | Failed | TimePasses | ShardBack
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """A trial that has been compared with others goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """A trial is to end before its time."""
+
+    outcome: TrialOutcome
+    reason: str
+
+
+Told = messages.ToDriver | Failed | TimePasses | ShardBack
+Heard = Told | GoOn | Abandon
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +276,9 @@ class Scheduler(Actor[SchedulerMessage]):
         if isinstance(words, messages.TurnedAway):
             self._billing.sent_away(now, words.worker)
         opened = self._pools.get(_pool_of(words))
-        self._decide(roster.Heard(now, words))
-        if opened is not None:
+        if opened is not None:  # it hears why before it hears that the pool has given up
             opened.listener.put_nowait(words)
+        self._decide(roster.Heard(now, words))
 
     def _ended(self, now: float, gone: Exit) -> None:
         self._billing.exited(now, gone.worker, gone.cause, gone.seconds, alone=gone.alone)

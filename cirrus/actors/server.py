@@ -83,6 +83,7 @@ class Server:
             Route("GET", "/steps", WORKER, self._steps),
             Route("GET", "/tables", WORK, self._list_tables),
             Route("POST", "/tables", DRIVER, self._create_tables),
+            Route("POST", "/tables/drop", DRIVER, self._drop_tables),
             Route("GET", "/ledger", DRIVER, self._show_ledger),
             Route("POST", "/ledger", DRIVER, self._close_units),
             Route("POST", "/snapshot", DRIVER, self._snapshot),
@@ -117,7 +118,7 @@ class Server:
         return web.Response(text=exposition(self.shard, gauges))
 
     async def _list_tables(self, _request: web.Request) -> web.Response:
-        return web.json_response({"tables": self._tables()})
+        return web.json_response({"tables": self._tables(), "resident": await asyncio.to_thread(resident)})
 
     async def _create_tables(self, request: web.Request) -> web.Response:
         given = await json_body(request)
@@ -130,10 +131,19 @@ class Server:
             self.shard.create(spec)
         return web.json_response({"tables": self._tables()})
 
+    async def _drop_tables(self, request: web.Request) -> web.Response:
+        match await json_body(request):
+            case {"tables": list(names), "line": int(line)} if all(isinstance(name, str) for name in names):
+                self.shard.drop(names, line)
+            case _:
+                raise WireError("tables is a list of names, and line a whole number")
+        return web.json_response({"tables": self._tables()})
+
     def _tables(self) -> list[dict[str, object]]:
+        tables = self.shard.tables
         return [
-            {**spec_to_json(table.spec), "number": number, "clock": table.clock}
-            for number, table in enumerate(self.shard.tables)
+            {**spec_to_json(tables[number].spec), "number": number, "clock": tables[number].clock}
+            for number in sorted(self.shard.numbers.values())
         ]
 
     async def _show_ledger(self, _request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cirrus.actors.serving import OpenPull, serving
@@ -12,6 +13,7 @@ from cirrus.core.placement import rows_on
 from cirrus.errors import Conflict, WireError
 from cirrus.learn.base import TableSpec
 from cirrus.learn.tables import Table
+from cirrus.optimizers import SGD
 from cirrus.wire import frames
 from cirrus.wire.frames import Answer, Open, Read, Status, Step
 from cirrus.wire.framing import Framing
@@ -26,11 +28,17 @@ The gradients that came in the same messages may stay as long, which is about as
 """
 
 MAX_TABLES = 1024
+MAX_NUMBERS = 1 << 16
+"""Numbers of tables that frames can name: those of tables that were dropped are not given again."""
+
 MAX_TABLE_BYTES = 4 * 1024**3
 
 # Python 3.11 runs code each time that a member of an enumeration is named, which adds up to a tenth of a step.
 _APPLY, _DUPLICATE, _GAP = Verdict.APPLY, Verdict.DUPLICATE, Verdict.GAP
 _APPLIED, _REPEATED, _STALE, _NONE = Status.APPLIED, Status.DUPLICATE, Status.STALE, Status.NONE
+
+DROPPED = TableSpec("", 0, 1, SGD(1.0))
+"""What is left of a table that was dropped: no rows."""
 
 LINE = 1 << 32
 """A unit's number divided by this is the line, a stage or trial, that it belongs to; each has a ledger of its own."""
@@ -77,19 +85,27 @@ class Shard:
         self.counters = Counters()
         self._framing = Framing()
         self._serving = serving(self.tables)
+        self._gone = 0  # steps of tables that were dropped
 
     @property
     def clock(self) -> int:
         """Steps applied, over all tables' clocks: it changes whenever any weight does."""
-        return sum(table.clock for table in self.tables)
+        return self._gone + sum(table.clock for table in self.tables)
+
+    @property
+    def kept(self) -> tuple[Table, ...]:
+        """The tables that were not dropped, in the order of their numbers."""
+        return tuple(self.tables[number] for number in sorted(self.numbers.values()))
 
     def check(self, spec: TableSpec) -> None:
         """``Conflict`` where ``create`` could not make that table."""
         number = self.numbers.get(spec.name)
         if number is not None and self.tables[number].spec != spec:
             raise Conflict(spec.name, "there is a table of that name and another description")
-        if number is None and len(self.tables) >= MAX_TABLES:
+        if number is None and len(self.numbers) >= MAX_TABLES:
             raise Conflict(spec.name, f"there are {MAX_TABLES} tables already")
+        if number is None and len(self.tables) >= MAX_NUMBERS:
+            raise Conflict(spec.name, f"{MAX_NUMBERS} tables have been made here")
         if 4 * spec.width * rows_on(self.shard, spec.rows, self.shards) > MAX_TABLE_BYTES:
             raise Conflict(spec.name, f"a shard's part of a table has at most {MAX_TABLE_BYTES} bytes: use more shards")
 
@@ -104,6 +120,20 @@ class Shard:
         """Serve a table under the next number."""
         self.numbers[table.spec.name] = len(self.tables)
         self.tables.append(table)
+
+    def drop(self, names: Sequence[str], line: int) -> None:
+        """Forget tables, and the ledger of the line that they were for; nothing happens where there are none.
+
+        Their numbers stay taken: who still knows them finds no rows there, and a ghost changes no other table.
+        """
+        for name in names:
+            number = self.numbers.pop(name, None)
+            if number is not None:
+                self._gone += self.tables[number].clock
+                self.tables[number] = Table(DROPPED, self.shard, self.shards)
+        ledger = self.ledgers.pop(line, None)
+        if ledger is not None:
+            ledger.void()  # connections may still hold it
 
     def ledger(self, unit: int) -> Ledger:
         """The ledger of the line that the unit belongs to."""

@@ -111,6 +111,15 @@ class ShardCalls:
         for url in self._urls:
             await self._persist(url, "/tables", [spec_to_json(table) for table in tables])
 
+    async def drop(self, tables: Sequence[str], line: int) -> None:
+        """Forget tables on every shard, and the ledgers of that line; nothing happens where they are gone."""
+        for url in self._urls:
+            await self._persist(url, "/tables/drop", {"tables": list(tables), "line": line})
+
+    async def resident(self) -> int:
+        """Bytes of memory that all shards occupy together; ``OutsideError`` where one does not answer now."""
+        return sum([int((await self._call(url, "/tables", None)).get("resident", 0)) for url in self._urls])
+
     async def snapshot(self, line: int) -> tuple[Saved, ...]:
         """Have every shard write a snapshot."""
         found = [await self._persist(url, "/snapshot", {}) for url in self._urls]

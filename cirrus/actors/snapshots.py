@@ -181,7 +181,7 @@ class Moment:
     """
 
     def __init__(self, shard: Shard, epoch: int = 0, nonce: str = "") -> None:
-        self._tables = tuple(shard.tables)
+        self._tables = shard.kept
         self._values = shard.values.dump()
         self._header: dict[str, JSON] = {
             "epoch": epoch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from cirrus.core.cost import Meter
-from cirrus.core.ids import stage_of
+from cirrus.core.ids import EVALUATOR, trial_of
 
 PATIENCE = 5.0
 """Seconds for which those who are about to end may keep another from being paid, before the run is taken for stuck."""
@@ -36,12 +36,15 @@ class Allowance:
         """Whether a pool has nobody, and nobody can be paid for; ``peopled`` are the pools in which somebody is.
 
         The worker that evaluates a stage is not missed while others work: what they do not use may be enough for it.
+        Nor is a trial while others go on.
         """
         if self._dollars is None or not self._waiting:
             return False
         cost = self._meter.cost(at)
         for pool, (most, since) in self._waiting.items():
-            if pool in peopled or (pool != stage_of(pool) and peopled):
+            if pool in peopled or (pool.endswith(EVALUATOR) and peopled):
+                continue
+            if trial_of(pool) is not None and any(trial_of(one) is not None for one in peopled):
                 continue
             if cost.dollars + most > self._dollars:
                 return True

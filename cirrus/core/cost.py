@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cirrus import checks
-from cirrus.core.ids import WorkerId, stage_of
+from cirrus.core.ids import EVALUATOR, WorkerId, stage_of, trial_of
 from cirrus.core.rents import Rents
 
 MB_PER_GB = 1024.0
@@ -51,11 +51,15 @@ FREE = Price(name="local processes", per_gb_second=0.0, per_invocation=0.0, date
 
 @dataclass(frozen=True, slots=True)
 class CostPart:
-    """Dollars that one stage has spent on one kind of thing; ``stage`` is empty for the run as a whole."""
+    """Dollars that one stage has spent on one kind of thing; ``stage`` is empty for the run as a whole.
+
+    ``trial``: the trial that alone has spent it, where the stage tunes.
+    """
 
     stage: str
     kind: Kind
     dollars: float
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,10 @@ class Cost:
     def stages(self) -> Mapping[str, float]:
         """Dollars by stage."""
         return _summed((one.stage, one.dollars) for one in self.parts)
+
+    def of(self, stage: str, trial: int | None = None) -> float:
+        """Dollars of a stage with all its trials, or of one of them."""
+        return sum(one.dollars for one in self.parts if one.stage == stage and trial in (None, one.trial))
 
     @property
     def kinds(self) -> Mapping[str, float]:
@@ -126,11 +134,12 @@ class _Stage:
 
     def parts(self, name: str, price: Price) -> tuple[CostPart, ...]:
         store = self.gets * price.per_get + self.puts * price.per_put
+        stage, trial = stage_of(name), trial_of(name)
         worked = (
-            CostPart(name, "workers", self.gb_seconds * price.per_gb_second),
-            CostPart(name, "invocations", self.invocations * price.per_invocation),
+            CostPart(stage, "workers", self.gb_seconds * price.per_gb_second, trial),
+            CostPart(stage, "invocations", self.invocations * price.per_invocation, trial),
         )
-        return (*(worked if self.invocations else ()), *((CostPart(name, "store", store),) if store else ()))
+        return (*(worked if self.invocations else ()), *((CostPart(stage, "store", store, trial),) if store else ()))
 
 
 class Meter:
@@ -208,7 +217,7 @@ class Meter:
         for worker, bills in self._open.items():
             for bill in bills:
                 lasted = bill.seconds(at)
-                now[stage_of(worker.pool)].worked(lasted, bill.gigabytes)
+                now[biller(worker.pool)].worked(lasted, bill.gigabytes)
                 if lasted < bill.timeout:
                     gigabytes += bill.gigabytes
                     left += bill.timeout - lasted
@@ -231,7 +240,7 @@ class Meter:
         )
 
     def _stage(self, pool: str) -> _Stage:
-        return self._stages.setdefault(stage_of(pool), _Stage())
+        return self._stages.setdefault(biller(pool), _Stage())
 
     def _close(self, worker: WorkerId) -> _Bill | None:
         bills = self._open.get(worker)
@@ -241,6 +250,11 @@ class Meter:
         if not bills:
             del self._open[worker]
         return bill
+
+
+def biller(pool: str) -> str:
+    """Who pays for a pool: the stage, for one that evaluates too, or the trial."""
+    return pool.removesuffix(EVALUATOR)
 
 
 def _billed(seconds: float) -> float:

@@ -110,6 +110,10 @@ class Ledger:
         for old in [one for one in self._units if one < unit]:
             del self._units[old]
 
+    def void(self) -> None:
+        """Make every attempt that has opened a unit stale: what it pushes is for nobody any more."""
+        self._units.clear()
+
     def dump(self) -> list[int]:
         """Everything as whole numbers: the floor, then unit, attempt and last step of each open unit, ascending."""
         flat = [self._floor]

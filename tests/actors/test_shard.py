@@ -267,3 +267,32 @@ def test_every_mutation_of_a_session_leaves_a_whole_shard(data: st.DataObject) -
             connection = opened(one)
     assert one.tables[0].clock == one.counters.applied == one.ledgers[0].last(0) + 1
     assert one.counters.applied <= all_weights(one).sum() <= 2 * one.counters.applied
+
+
+def test_a_dropped_table_leaves_its_number_and_its_ghosts_behind() -> None:
+    one = shard()
+    ghost = opened(one, unit=LINE)
+    ask(one, ghost, pull(1, 2))
+    clock = one.clock
+    ask(one, ghost, push(0, 2))
+    one.drop(["weights", "nothing"], 1)
+    one.drop(["weights"], 1)
+    assert one.clock == clock + 1
+    assert 1 not in one.ledgers
+    assert one.create(WEIGHTS) == 2
+    for late in (pull(1, 2), frames.encode_read(Read((0,), (keys(1),)))):
+        with pytest.raises(WireError):
+            one.handle(ghost, late)
+    assert [table.spec for table in one.kept] == [FACTORS, WEIGHTS]
+    assert not one.tables[2].weights().any()
+
+
+def test_a_ghost_that_owes_a_gradient_when_its_table_goes_changes_nothing() -> None:
+    one = shard()
+    ghost = opened(one, unit=LINE)
+    ask(one, ghost, pull(1, 2))
+    one.drop(["weights"], 1)
+    one.create(WEIGHTS)
+    (late,) = ask(one, ghost, push(0, 2))
+    assert late.status is Status.STALE
+    assert not one.tables[2].weights().any()
