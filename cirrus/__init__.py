@@ -13,7 +13,7 @@ from cirrus.cloud.executors import Executed, executor
 from cirrus.cloud.places import Local, local
 from cirrus.cloud.served import ServedShards
 from cirrus.core.cost import Cost, CostPart, Price
-from cirrus.core.views import WorkerView
+from cirrus.core.views import SinkView, WorkerView
 from cirrus.emulator.place import Emulated, emulated
 from cirrus.errors import (
     BudgetExceeded,
@@ -65,6 +65,12 @@ from cirrus.models import LogisticRegression, ModelSpec
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov
 from cirrus.pipeline import Budget, Pipeline, Prepare, Train
 from cirrus.runs import Run, resume, run, run_sync, start
+from cirrus.sinks.base import Sink
+from cirrus.sinks.exposition import Exposition
+from cirrus.sinks.jsonl import jsonl
+from cirrus.sinks.mlflow import mlflow
+from cirrus.sinks.prometheus import prometheus
+from cirrus.sinks.tensorboard import tensorboard
 from cirrus.sources import criteo, csv, libsvm
 from cirrus.steps import Bucket, Hash, MinMax, Standard, every
 from cirrus.until import epochs, loss_below, minutes, samples
@@ -108,6 +114,7 @@ __all__ = [
     "Emulated",
     "Event",
     "Executed",
+    "Exposition",
     "Hash",
     "InputError",
     "InvokeError",
@@ -139,6 +146,8 @@ __all__ = [
     "ServedShards",
     "ShardRestarted",
     "ShardStarted",
+    "Sink",
+    "SinkView",
     "SnapshotSkipped",
     "StageFailed",
     "StageFinished",
@@ -168,15 +177,19 @@ __all__ = [
     "epochs",
     "every",
     "executor",
+    "jsonl",
     "kill",
     "libsvm",
     "local",
     "loss_below",
     "minutes",
+    "mlflow",
+    "prometheus",
     "resume",
     "run",
     "run_sync",
     "samples",
     "scale",
     "start",
+    "tensorboard",
 ]

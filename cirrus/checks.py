@@ -6,6 +6,8 @@ import math
 import re
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cirrus.errors import PipelineError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST = sys.float_info.max
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+POOLS = re.compile(r".*\.(eval|trial[0-9]+)")
+"""Names of a stage's pools of workers."""
 
 
 def integer(field: str, value: object, low: int, high: int) -> None:
@@ -39,6 +43,13 @@ def name(field: str, value: object) -> None:
     """``value`` must be a name: lower-case letters, digits, dot, dash and underscore, at most 64 of them."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise PipelineError(field, value, f"a name that matches {NAME.pattern}")
+
+
+def stage(field: str, value: object) -> None:
+    """``value`` must be a name that does not look like one of a stage's pools of workers."""
+    name(field, value)
+    if POOLS.fullmatch(str(value)):
+        raise PipelineError(field, value, "a name that ends neither in .eval nor in .trial and a number")
 
 
 def text(field: str, value: object) -> None:
@@ -74,3 +85,17 @@ def mapping(field: str, value: object, allowed: Collection[str]) -> None:
     for key, one in value.items():
         text(f"{field} (a name)", key)
         one_of(f"{field}[{key!r}]", one, allowed)
+
+
+def installed(module: str, extra: str) -> None:
+    """The module must be installed; it comes with that extra of the package."""
+    if find_spec(module) is None:
+        raise PipelineError(module, "not installed", f"pip install 'cirrus-serverless[{extra}]'")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, is surely this machine and nobody else's."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -7,7 +7,7 @@ is heavy to import is imported on a thread when the first run starts, so that th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,9 +19,11 @@ from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.base import Place
 from cirrus.cloud.places import local
 from cirrus.core.cost import Cost
-from cirrus.core.views import WorkerView
+from cirrus.core.views import SinkView, WorkerView
 from cirrus.errors import Killed
 from cirrus.pipeline import Budget, Pipeline
+from cirrus.sinks.base import Sink
+from cirrus.sinks.outlets import Outlets, outlets
 
 if TYPE_CHECKING:
     from cirrus.driver import Driver
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
 class Run:
     """A run that goes on; made by ``start``."""
 
-    def __init__(self, kernel: Kernel, driver: Driver, bus: EventBus) -> None:
+    def __init__(self, kernel: Kernel, driver: Driver, bus: EventBus, sinks: Outlets) -> None:
         self._driver = driver
         self._bus = bus
+        self._sinks = sinks
         self._outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._killed: Killed | None = None
         self._heard = False
@@ -53,6 +56,11 @@ class Run:
     def cost(self) -> Cost:
         """What was spent until now, and what is being spent."""
         return self._driver.cost
+
+    @property
+    def sinks(self) -> tuple[SinkView, ...]:
+        """Each sink of the run, and how many events did not reach it; complete once the run's block is left."""
+        return self._sinks.views
 
     def events(self) -> AsyncIterator[events.Event]:
         """Everything that happens, from the beginning of the run to its end."""
@@ -127,19 +135,19 @@ def _driver(pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus,
     from cirrus.driver import Driver  # noqa: PLC0415  too heavy for a loop
 
     if isinstance(pipeline, Pipeline):
-        check_models(pipeline.trains)
+        check_models(pipeline.models)
         pipeline = replace(pipeline, budget=(budget or Budget()).over(pipeline.budget))
     return Driver(pipeline, place, clock, bus, budget)
 
 
 @asynccontextmanager
 async def start(
-    pipeline: Pipeline | str, *, on: Place | None = None, budget: Budget | None = None
+    pipeline: Pipeline | str, *, on: Place | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
 ) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
 
     The id of a run in place of a pipeline takes up that run where it stands, as ``resume`` does. The limits that
-    ``budget`` sets hold in place of the pipeline's.
+    ``budget`` sets hold in place of the pipeline's. ``sinks`` hear what the run says; none of them can hold it up.
     A run that fails raises its error at the block's end, unless ``result`` has raised it inside. An exception inside
     the block ends the run and comes through as itself; so does cancellation.
     """
@@ -149,10 +157,12 @@ async def start(
     place = local() if on is None else on
     checks.instance("on", place, Place, "cirrus.local(...) or cirrus.aws(...)")
     checks.instance("budget", budget, Budget | None, "Budget(dollars=..., minutes=...)")  # type: ignore[arg-type]
+    for number, sink in enumerate(sinks):
+        checks.instance(f"sinks[{number}]", sink, Sink, "cirrus.jsonl(...), prometheus, tensorboard or mlflow")
     clock = SystemClock()
     bus = EventBus()
-    async with Kernel(clock) as kernel:
-        going = Run(kernel, await kernel.blocking(_driver, pipeline, place, clock, bus, budget), bus)
+    async with outlets(bus, sinks, clock) as opened, Kernel(clock) as kernel:
+        going = Run(kernel, await kernel.blocking(_driver, pipeline, place, clock, bus, budget), bus, opened)
         yield going
         await going.ended()
     error = going.unheard
@@ -160,21 +170,23 @@ async def start(
         raise error
 
 
-async def run(pipeline: Pipeline, *, on: Place | None = None) -> Result:
+async def run(pipeline: Pipeline, *, on: Place | None = None, sinks: Sequence[Sink] = ()) -> Result:
     """Run a pipeline to its end; cancelling the task leaves nothing running."""
-    async with start(pipeline, on=on) as going:
+    async with start(pipeline, on=on, sinks=sinks) as going:
         return await going.result()
 
 
-async def resume(run_id: str, *, on: Place | None = None, budget: Budget | None = None) -> Result:
+async def resume(
+    run_id: str, *, on: Place | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
+) -> Result:
     """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone.
 
     The limits that ``budget`` sets hold from now on: one that has ended the run has to be raised.
     """
-    async with start(run_id, on=on, budget=budget) as going:
+    async with start(run_id, on=on, budget=budget, sinks=sinks) as going:
         return await going.result()
 
 
-def run_sync(pipeline: Pipeline, *, on: Place | None = None) -> Result:
+def run_sync(pipeline: Pipeline, *, on: Place | None = None, sinks: Sequence[Sink] = ()) -> Result:
     """``run`` for plain scripts, where no event loop is running."""
-    return asyncio.run(run(pipeline, on=on))
+    return asyncio.run(run(pipeline, on=on, sinks=sinks))

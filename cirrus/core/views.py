@@ -14,3 +14,12 @@ class WorkerView:
     attempt: int
     state: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SinkView:
+    """A sink of a run: how many events have not reached it and will not any more, and what went wrong last."""
+
+    name: str
+    dropped: int
+    problem: str
