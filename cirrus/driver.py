@@ -90,7 +90,7 @@ class Driver:
         self.run_id = pipeline if isinstance(pipeline, str) else _run_id(pipeline.name, clock)
         self._meter = Meter(FREE)
         self._terms = Terms()
-        stages = () if isinstance(pipeline, str) else pipeline.stages
+        stages = () if isinstance(pipeline, str) else pipeline.planned
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
         self._tenure = Tenure(clock, lambda: self.cost)
@@ -253,7 +253,7 @@ class Driver:
         pipeline, before = await read_run(store, run_id)
         records = await self._hold(store, Records.take(store, run_id, self._clock))
         past = await records.past()
-        self._wishes = {stage.name: stage.workers for stage in pipeline.stages} | past.wishes
+        self._wishes = {stage.name: stage.workers for stage in pipeline.planned} | past.wishes
         if past.killed:
             raise Killed(f"run {run_id!r}", past.killed)
         await OrderBox(store, run_id, past.orders).look(self._obey)  # what was ordered while nobody drove

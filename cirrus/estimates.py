@@ -15,7 +15,7 @@ from cirrus.cloud.base import Invoker
 from cirrus.cloud.places import Local
 from cirrus.core.forecast import Forecast, Line, Trial, samples_until
 from cirrus.core.terms import Terms
-from cirrus.pipeline import Budget, Pipeline, Stage, Train
+from cirrus.pipeline import Budget, Pipeline, Prepare, Train, Tune
 from cirrus.results import Result
 from cirrus.runs import start
 from cirrus.sources import Source
@@ -128,7 +128,7 @@ async def estimate(pipeline: Pipeline, on: Local, clock: Clock, sizes: tuple[int
     data = await _looked_at(pipeline.data)
     test = await _looked_at(pipeline.prepare.test) if isinstance(pipeline.prepare.test, Source) else None
     total = data.size + (test.size if test else 0.0)
-    small = replace(pipeline, stages=tuple(_small(stage) for stage in pipeline.stages), budget=Budget())
+    small = replace(pipeline, stages=tuple(_small(stage) for stage in pipeline.planned), budget=Budget())
     seen = []
     with tempfile.TemporaryDirectory(prefix="cirrus-estimate-") as name:
         place = replace(on, store=Path(name) / "store")
@@ -152,13 +152,15 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
     prepared = last.result.metrics[pipeline.prepare.name]
     rows, to_train = (prepared[name] * total / last.size for name in ("rows_in", "train"))
     stages: list[StageEstimate] = []
+    trials = {stage.name: stage.trials for stage in pipeline.learning if isinstance(stage, Tune)}
     here = 0.0
-    for stage, tried in zip(pipeline.stages, small.stages, strict=True):
+    for stage, tried in zip(pipeline.planned, small.planned, strict=True):
         mine = Forecast.of(_trial(stage, seen[0]), _trial(stage, last), tried.workers)
         forecast = mine.scaled(max(1, stage.workers))
         work, through = total, rows
         if isinstance(stage, Train):
-            work = through = samples_until(f"{stage.name}.until", stage.until, to_train, forecast.seconds)
+            samples = samples_until(f"{stage.name}.until", stage.until, to_train, forecast.seconds)
+            work = through = samples * trials.get(stage.name, 1)
         here += mine.seconds.at(work)
         stages.append(
             StageEstimate(stage.name, stage.workers, through, forecast.dollars.at(work), forecast.seconds.at(work))
@@ -168,13 +170,13 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
     return Estimate(tuple(stages), rows, prepared["rows_in"], overhead, beside, here + overhead)
 
 
-def _trial(stage: Stage, seen: _Seen) -> Trial:
+def _trial(stage: Prepare | Train, seen: _Seen) -> Trial:
     figures: Mapping[str, float] = seen.result.metrics[stage.name]
     work = figures["samples"] if isinstance(stage, Train) else seen.size
     return Trial(work, seen.result.cost.stages.get(stage.name, 0.0), figures["seconds"])
 
 
-def _small(stage: Stage) -> Stage:
+def _small(stage: Prepare | Train) -> Prepare | Train:
     """The stage with as many workers as this machine carries, one a core if it has too few, and with an end."""
     cores = os.cpu_count() or 1
     workers = max(1, stage.workers if stage.workers <= 2 * cores else cores)

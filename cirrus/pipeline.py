@@ -5,17 +5,31 @@ Everything that can be wrong in it is a ``PipelineError`` at construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
 from cirrus import checks
+from cirrus.changes import changed
 from cirrus.errors import PipelineError
 from cirrus.models import LogisticRegression, ModelSpec
 from cirrus.optimizers import EXACT_L1, FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
+from cirrus.optuna_sampler import OptunaSampler
+from cirrus.search import Choice, Domain, Grid, Halving, MedianStop, Pruner, Random, Settings
 from cirrus.sources import LibsvmSource, Source
+from cirrus.space import Space
 from cirrus.steps import Every, Hash, Step
 from cirrus.until import Condition, Epochs
 
 MOST_WORKERS = 10_000
+MOST_TRIALS = 100_000
+MOST_TRIED = 500
+"""Settings of a space that are tried out when it is made."""
+
+SHARED = ("name", "workers", "shards")
+"""Fields that are not a trial's own."""
+
+Sampler = Random | Grid | OptunaSampler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +49,7 @@ class Prepare:
     name: str = "prepare"
 
     def __post_init__(self) -> None:
-        checks.name("prepare.name", self.name)
+        checks.stage("prepare.name", self.name)
         checks.instance("prepare.steps", self.steps, tuple, "a tuple of steps")
         for step in self.steps:
             checks.instance("prepare.steps", step, Step, "MinMax, Standard, Bucket or Hash")  # type: ignore[arg-type]
@@ -50,6 +64,36 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """Learn with the settings of the best trial of the ``Tune`` stage before; what is set here holds instead of its.
+
+    It is written ``Train.best(workers=50)``. All fields are those of ``Train``.
+    """
+
+    minibatch: int | None = None
+    until: Condition | None = None
+    workers: int | None = None
+    shards: int | None = None
+    seed: int | None = None
+    depth: int | None = None
+    staleness: int | None = None
+    evaluate: float | None = None
+    snapshot: float | None = None
+    memory: int | None = None
+    timeout: float | None = None
+    name: str = "train"
+
+    def __post_init__(self) -> None:
+        self.resolved(Train(), {})
+
+    def resolved(self, train: Train, settings: Settings) -> Train:
+        """What is learnt, where ``train`` was tuned and those ``settings`` won."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        mine = {name: value for name, value in values.items() if value is not None}
+        return changed("train.best", train, {**settings, **mine})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Train:
     """Learn a model by asynchronous stochastic gradient descent on parameter-server shards.
 
@@ -58,6 +102,8 @@ class Train:
     number of seconds between two evaluations on the test rows, ``snapshot`` that between two snapshots of the shards.
     ``memory`` (MB) and ``timeout`` (seconds) are limits of a worker.
     """
+
+    best: ClassVar = Best
 
     model: ModelSpec = field(default_factory=LogisticRegression, kw_only=False)
     optimizer: Optimizer = field(default_factory=Adagrad)
@@ -75,7 +121,7 @@ class Train:
     name: str = "train"
 
     def __post_init__(self) -> None:
-        checks.name("train.name", self.name)
+        checks.stage("train.name", self.name)
         checks.instance("train.model", self.model, ModelSpec, "a model such as LogisticRegression()")
         kinds = SGD | Momentum | Nesterov | Adagrad | Adam | FTRL
         checks.instance("train.optimizer", self.optimizer, kinds, "an optimizer such as Adagrad()")  # type: ignore[arg-type]
@@ -94,7 +140,84 @@ class Train:
         checks.within("train.timeout", self.timeout, 1.0, 86_400.0)
 
 
-Stage = Prepare | Train
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tune:
+    """Try settings of a training stage, many at once, and find the best by the loss on the test rows.
+
+    ``space`` says what each field of ``train`` is searched over, by its path, such as ``optimizer.rate``. ``trials`` is
+    the most that are tried, ``at_once`` how many go on at the same time; ``workers`` (those of ``train`` where it is
+    None) are those of the whole stage, shared out evenly. ``sampler`` proposes the trials, ``prune`` stops the worse
+    ones early; ``seed`` decides what is random.
+    """
+
+    train: Train = field(kw_only=False)
+    space: Mapping[str, Domain]
+    trials: int = 16
+    at_once: int = 8
+    sampler: Sampler = field(default_factory=Random)
+    prune: Pruner | None = None
+    workers: int = None  # type: ignore[assignment]
+    seed: int = 0
+    name: str = "tune"
+
+    def __post_init__(self) -> None:
+        checks.stage("tune.name", self.name)
+        checks.instance("tune.train", self.train, Train, "a Train stage")
+        space = Space("tune.space", self.space)
+        object.__setattr__(self, "space", space)
+        given: int | None = self.workers
+        object.__setattr__(self, "workers", self.train.workers if given is None else given)
+        checks.integer("tune.trials", self.trials, 1, MOST_TRIALS)
+        checks.integer("tune.at_once", self.at_once, 1, 1_000)
+        checks.integer("tune.workers", self.workers, 0, MOST_WORKERS)
+        checks.integer("tune.seed", self.seed, 0, 2**63 - 1)
+        kinds = Random | Grid | OptunaSampler
+        checks.instance("tune.sampler", self.sampler, kinds, "Random(), Grid() or optuna_sampler(...)")  # type: ignore[arg-type]
+        checks.instance("tune.prune", self.prune, Halving | MedianStop | None, "Halving(), MedianStop() or None")  # type: ignore[arg-type]
+        self._check_sampler()
+        self._check_prune()
+        for path in self.space:
+            self._check_path(path)
+        for settings in space.samples(MOST_TRIED):
+            self._check_settings(settings)
+
+    @property
+    def shards(self) -> int:
+        """As many as one trial needs, which is where all have their tables."""
+        return self.train.shards
+
+    def _check_sampler(self) -> None:
+        if isinstance(self.sampler, Random) or (isinstance(self.sampler, OptunaSampler) and not self.sampler.grid):
+            return
+        for path, domain in self.space.items():
+            if domain.listed() is None:
+                allowed = f"another sampler where {path} is {domain}: a grid takes choice(...) and few integers(...)"
+                raise PipelineError("tune.sampler", self.sampler, allowed)
+
+    def _check_prune(self) -> None:
+        if self.prune is not None and self.train.until.most_epochs() is None:
+            allowed = "None, or a bound on the epochs of train.until, such as ... | epochs(10), to measure progress by"
+            raise PipelineError("tune.prune", self.prune, allowed)
+
+    def _check_path(self, path: str) -> None:
+        whole = path.partition(".")[0]
+        if whole in SHARED or (whole == "until" and self.prune is not None):
+            allowed = f"another field: all trials share {', '.join(SHARED)}, and until where tune.prune is set"
+            raise PipelineError(f"tune.space[{path!r}]", path, allowed)
+
+    def _check_settings(self, settings: Settings) -> None:
+        try:
+            changed("tune.space", self.train, settings)
+        except PipelineError as error:
+            path = error.field.removeprefix("train.")
+            name = f"tune.space[{path!r}]" if path in settings else error.field
+            raise PipelineError(name, error.given, f"{error.allowed}; in a trial of {dict(settings)}") from error
+        except (TypeError, ValueError, ArithmeticError, LookupError) as error:  # a model of the user's may raise these
+            raise PipelineError("tune.space", dict(settings), f"settings that the stage takes ({error})") from error
+
+
+Learning = Train | Tune | Best
+Stage = Prepare | Train | Tune | Best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,16 +274,51 @@ class Pipeline:
         return first
 
     @property
+    def learning(self) -> tuple[Learning, ...]:
+        """All stages but the first, in order."""
+        return tuple(stage for stage in self.stages if not isinstance(stage, Prepare))
+
+    @property
     def trains(self) -> tuple[Train, ...]:
-        """The training stages, in order."""
-        return tuple(stage for stage in self.stages if isinstance(stage, Train))
+        """What each of these stages learns as far as it is known before the run, without what is found by tuning."""
+        made: list[Train] = []
+        tuned = Train()
+        for stage in self.learning:
+            match stage:
+                case Train():
+                    made.append(stage)
+                case Tune():
+                    tuned = stage.train
+                    made.append(replace(tuned, name=stage.name, workers=stage.workers))
+                case Best():
+                    made.append(stage.resolved(tuned, {}))
+        return tuple(made)
+
+    @property
+    def planned(self) -> tuple[Prepare | Train, ...]:
+        """Preparation and these, one for each stage."""
+        return self.prepare, *self.trains
+
+    @property
+    def models(self) -> tuple[tuple[str, ModelSpec], ...]:
+        """Every model that may be learnt, each with its stage's name, those that are searched over included."""
+        found: list[tuple[str, ModelSpec]] = [(stage.name, stage.model) for stage in self.trains]
+        for stage in self.learning:
+            domain = stage.space.get("model") if isinstance(stage, Tune) else None
+            options = domain.options if isinstance(domain, Choice) else ()
+            found += [(stage.name, one) for one in options if isinstance(one, ModelSpec)]
+        return tuple(found)
 
     def _check_stages(self) -> None:
         if not self.stages:
-            raise PipelineError("pipeline.stages", self.stages, "a Prepare stage first, then Train stages")
+            raise PipelineError("pipeline.stages", self.stages, "a Prepare stage first, then Train and Tune stages")
+        tuned = False
         for position, stage in enumerate(self.stages):
-            wanted = Prepare if position == 0 else Train
-            checks.instance(f"pipeline.stages[{position}]", stage, wanted, f"a {wanted.__name__} stage here")
+            kinds, words = (Prepare, "Prepare") if position == 0 else (Train | Tune | Best, "Train or Tune")
+            checks.instance(f"pipeline.stages[{position}]", stage, kinds, f"a {words} stage here")  # type: ignore[arg-type]
+            if isinstance(stage, Best) and not tuned:
+                raise PipelineError(f"pipeline.stages[{position}]", stage, "Train.best(...) only after a Tune stage")
+            tuned = tuned or isinstance(stage, Tune)
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise PipelineError("pipeline.stages", names, "a name of its own for each stage")
@@ -175,7 +333,10 @@ class Pipeline:
     def _check_losses(self, prepare: Prepare) -> None:
         if isinstance(prepare.test, Every | Source) or prepare.test > 0:
             return
-        for stage in self.trains:
-            if stage.until.needs_loss():
+        for stage, train in zip(self.learning, self.trains, strict=True):
+            if isinstance(stage, Tune):
+                allowed = "no Tune stage where prepare.test is 0.0: there are no rows to tell the best trial by"
+                raise PipelineError("pipeline.stages", stage.name, allowed)
+            if train.until.needs_loss():
                 allowed = "a condition without loss_below where prepare.test is 0.0: there are no rows to measure it on"
-                raise PipelineError(f"{stage.name}.until", stage.until, allowed)
+                raise PipelineError(f"{stage.name}.until", train.until, allowed)

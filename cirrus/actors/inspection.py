@@ -19,7 +19,8 @@ from cirrus.learn.layouts import Layout, layout
 from cirrus.learn.parsing import parser
 from cirrus.learn.plans import needs, plans
 from cirrus.learn.scaling import Needs, Scan, TrainStatistics
-from cirrus.pipeline import Prepare, Train
+from cirrus.models import ModelSpec
+from cirrus.pipeline import Prepare
 from cirrus.sources import CsvSource, LibsvmSource, Source
 from cirrus.steps import Every
 from cirrus.store.base import ObjectStore
@@ -53,17 +54,17 @@ async def inspect(kernel: Kernel, prepare: Prepare, data: Source, output: str) -
     return PrepareWork(prepare, inputs, pieces, scans, output, f"{output}encoding.json")
 
 
-def check_models(stages: Sequence[Train]) -> None:
+def check_models(models: Sequence[tuple[str, ModelSpec]]) -> None:
     """``PipelineError`` where workers, which are other processes, could not import a stage's model or its kernel."""
-    for stage in stages:
-        kind = type(stage.model)
+    for stage, model in models:
+        kind = type(model)
         try:
             if kind.__module__ == "__main__":
-                raise PipelineError(f"{stage.name}.model", kind.__name__, "a model of a module, not of the main script")
+                raise PipelineError(f"{stage}.model", kind.__name__, "a model of a module, not of the main script")
             tag_of_model(kind)
         except Mismatch as error:
-            raise PipelineError(f"{stage.name}.model", kind.__name__, "a model that workers can import") from error
-        kernel_class(stage.model)
+            raise PipelineError(f"{stage}.model", kind.__name__, "a model that workers can import") from error
+        kernel_class(model)
 
 
 def without_scan(work: PrepareWork) -> Encoder:

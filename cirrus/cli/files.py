@@ -11,12 +11,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
+from cirrus.changes import changed as replaced
 from cirrus.errors import PipelineError
 from cirrus.pipeline import Budget, Pipeline, Stage
-
-S = TypeVar("S")
 
 
 @contextmanager
@@ -75,7 +73,7 @@ def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
             allowed = f"stage.field=value with one of the stages {', '.join(names)}, or budget"
             raise PipelineError("--set", setting, allowed)
         stages: list[Stage] = [
-            _replaced(one, fields.split("."), _value(text), setting) if one.name == stage else one
+            replaced("--set", one, {fields: _value(text)}) if one.name == stage else one
             for one in pipeline.stages
         ]
         pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
@@ -89,13 +87,13 @@ def budget_of(settings: list[str], before: Budget) -> Budget:
         start, dot, field = path.partition(".")
         if not equals or not dot or start != "budget":
             raise PipelineError("--set", setting, "budget.dollars=value or budget.minutes=value")
-        before = _replaced(before, [field], _value(text), setting)
+        before = replaced("--set", before, {field: _value(text)})
     return before
 
 
 def own_sources(pipeline: Pipeline) -> tuple[str, ...]:
     """The files and folders from which the models come that are not of cirrus."""
-    modules = {type(stage.model).kernel.partition(":")[0].partition(".")[0] for stage in pipeline.trains}
+    modules = {type(model).kernel.partition(":")[0].partition(".")[0] for _, model in pipeline.models}
     found = [importlib.util.find_spec(one) for one in sorted(modules - {"cirrus"})]
     origins = [Path(one.origin) for one in found if one is not None and one.origin is not None]
     return tuple(str(one.parent if one.name == "__init__.py" else one) for one in origins)
@@ -107,17 +105,6 @@ def _fault(error: Exception, path: Path) -> str:
     lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     return f"{type(error).__name__}{f' at line {line}' if line else ''}: {error}"
-
-
-def _replaced(value: S, path: list[str], given: object, setting: str) -> S:
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise PipelineError("--set", setting, "the name of a field")
-    names = [one.name for one in dataclasses.fields(value)]
-    if path[0] not in names:
-        raise PipelineError("--set", setting, f"one of the fields {', '.join(names)}")
-    inner = given if len(path) == 1 else _replaced(getattr(value, path[0]), path[1:], given, setting)
-    made: S = dataclasses.replace(value, **{path[0]: inner})
-    return made
 
 
 def _value(text: str) -> object:

@@ -123,11 +123,11 @@ class Tagged:
 
 
 class Models(Tagged):
-    """The plan of ``ModelSpec``: any importable frozen dataclass that is derived from it."""
+    """The plan of ``ModelSpec``: any importable frozen dataclass that is derived from it; or one of ``others``."""
 
-    def __init__(self, record_of: Callable[[type], Record]) -> None:
-        super().__init__(())
-        self.shape = Shape((ModelSpec,), (dict,), self.dump, self.load)
+    def __init__(self, record_of: Callable[[type], Record], others: tuple[Record, ...]) -> None:
+        super().__init__(others)
+        self.shape = Shape((ModelSpec, *self.shape.values), (dict,), self.dump, self.load)
         self._record_of = record_of
 
     def find_type(self, kind: type) -> tuple[str, Record]:

@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Literal, NewType, Union, get_args, get_origin
 
 from cirrus.models import ModelSpec
+from cirrus.search import Choice, Domain, Integers, LogUniform, Uniform
 from cirrus.sources import CriteoSource, CsvSource, LibsvmSource, Source
 from cirrus.until import Both, Condition, Either, Epochs, LossBelow, Minutes, Samples
 from cirrus.wire.plain import SCALARS, Shape, choice, fixed, literal, mapping, sequence
@@ -20,6 +21,7 @@ from cirrus.wire.records import Models, Record, Tagged
 FAMILIES: dict[type, tuple[type, ...]] = {
     Source: (CriteoSource, CsvSource, LibsvmSource),
     Condition: (Epochs, LossBelow, Samples, Minutes, Either, Both),
+    Domain: (Choice, Uniform, LogUniform, Integers),
 }
 
 
@@ -50,7 +52,7 @@ class Shapes:
 
     def _class(self, kind: type) -> Shape:
         if kind is ModelSpec:
-            return Models(self.record).shape
+            return Models(self.record, ()).shape
         if kind in FAMILIES:
             return Tagged(tuple(map(self.record, FAMILIES[kind]))).shape
         return self.record(kind).shape
@@ -73,14 +75,17 @@ class Shapes:
         classes: list[type] = []
         shapes: list[Shape] = []
         for member in members:
-            if not isinstance(member, type) or member is ModelSpec:
-                shapes.append(self.of(member))
-            elif member in FAMILIES or dataclasses.is_dataclass(member):
+            if member is ModelSpec:
+                continue
+            if isinstance(member, type) and (member in FAMILIES or dataclasses.is_dataclass(member)):
                 classes += FAMILIES.get(member, (member,))
             else:
                 shapes.append(self.of(member))
-        if len(classes) == 1:
-            shapes.append(self.record(classes[0]).shape)
-        elif classes:
-            shapes.append(Tagged(tuple(map(self.record, classes))).shape)
+        records = tuple(map(self.record, classes))
+        if ModelSpec in members:
+            shapes.append(Models(self.record, records).shape)
+        elif len(records) == 1:
+            shapes.append(records[0].shape)
+        elif records:
+            shapes.append(Tagged(records).shape)
         return shapes[0] if len(shapes) == 1 else choice(shapes)

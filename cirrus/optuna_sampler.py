@@ -1,0 +1,69 @@
+"""Samplers of optuna, by name and settings: such a value can be compared, written down and read back."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cirrus import checks
+from cirrus.errors import PipelineError
+from cirrus.events import Setting
+from cirrus.frozen import Frozen
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+SPACE = "search_space"
+"""The argument of optuna's grids that is made from the stage's space."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptunaSampler:
+    """The sampler ``optuna.samplers.<sampler>``, made with ``settings``; needs the extra ``optuna``."""
+
+    sampler: str = "TPESampler"
+    settings: Mapping[str, Setting | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.text("optuna_sampler.sampler", self.sampler)
+        object.__setattr__(self, "settings", Frozen(self.settings))
+        for name, value in self.settings.items():
+            if not isinstance(value, float | int | str | bool | None):
+                allowed = "a number, a text, true, false or None, which can be written down"
+                raise PipelineError(f"optuna_sampler.{name}", value, allowed)
+        self.made(0, {})
+
+    @property
+    def grid(self) -> bool:
+        """Whether it goes through all combinations."""
+        return SPACE in inspect.signature(self._kind()).parameters
+
+    def made(self, seed: int, space: Mapping[str, Sequence[Setting]]) -> BaseSampler:
+        """The sampler itself, with that seed unless ``settings`` has one; a grid's goes through ``space``."""
+        kind = self._kind()
+        arguments = inspect.signature(kind).parameters
+        given: dict[str, Any] = {"seed": seed, SPACE: space}
+        try:
+            return kind(**{name: value for name, value in given.items() if name in arguments} | dict(self.settings))
+        except (TypeError, ValueError, ImportError) as error:
+            allowed = f"what optuna's {self.sampler} takes: {', '.join(arguments)} ({error})"
+            raise PipelineError("optuna_sampler", dict(self.settings), allowed) from error
+
+    def _kind(self) -> type[BaseSampler]:
+        try:
+            samplers = importlib.import_module("optuna.samplers")
+        except ImportError as error:
+            allowed = "a sampler of optuna where that is installed: pip install 'cirrus-serverless[optuna]'"
+            raise PipelineError("optuna_sampler.sampler", self.sampler, allowed) from error
+        known = [name for name in samplers.__all__ if name.endswith("Sampler") and name != "BaseSampler"]
+        checks.one_of("optuna_sampler.sampler", self.sampler, known)
+        kind: type[BaseSampler] = getattr(samplers, self.sampler)
+        return kind
+
+
+def optuna_sampler(sampler: str = "TPESampler", **settings: Setting | None) -> OptunaSampler:
+    """Let optuna propose the trials: the name of a class of ``optuna.samplers``, and what it is made with."""
+    return OptunaSampler(sampler, settings)
