@@ -20,7 +20,7 @@ VERBS = {
 }
 
 DEFAULTS = {one.name: one.default for one in fields(Deployment) if one.default is not MISSING}
-WHO = ("worker", "driver", "deployer", "trust")
+WHO = ("worker", "driver", "shards", "deployer", "trust")
 TEMPLATES = ("sam", "cloudformation", "terraform")
 
 
@@ -59,6 +59,8 @@ def _iam(made: ArgumentParser) -> None:
     _names(made)
     _rights(made)
     made.add_argument("--account", metavar="DIGITS", help="the account (that of the credentials)")
+    what = "print also what a driver with Ec2Shards may, whose hosts' instance profile has that role"
+    made.add_argument("--ec2-shards", metavar="ROLE", help=what)
     _endpoints(made)
 
 

@@ -62,7 +62,7 @@ class Deployment:
             S3Address.parse(one)
         checks.text("deploy.prefix", self.prefix)
         _matches("deploy.function", self.function, _FUNCTION, "1 to 64 letters, digits, dashes and underscores")
-        _matches("deploy.role", self.role_name, _ROLE, "1 to 64 letters, digits and any of _+=,.@-; name one")
+        check_role("deploy.role", self.role_name)
         _matches("deploy.log_group", self.log_group_name, _LOG_GROUP, "letters, digits and any of _./#-")
         checks.integer("deploy.memory", self.memory, 128, 10_240)
         checks.integer("deploy.timeout", self.timeout, 1, 900)
@@ -92,6 +92,11 @@ class Deployment:
     def all_tags(self) -> dict[str, str]:
         """The user's tags and the mark by which ``destroy`` knows what it may remove."""
         return {**self.tags, MARK: self.function}
+
+
+def check_role(field: str, name: str) -> None:
+    """``name`` must be one that a role may have."""
+    _matches(field, name, _ROLE, "1 to 64 letters, digits and any of _+=,.@-; name one")
 
 
 def _matches(name: str, value: str, pattern: re.Pattern[str], allowed: str) -> None:

@@ -39,7 +39,7 @@ class Arns:
 
     @property
     def role(self) -> str:
-        return f"arn:{self.place.partition}:iam::{self.place.account}:role/{self.deployment.role_name}"
+        return self.of_role(self.deployment.role_name)
 
     @property
     def log_group(self) -> str:
@@ -82,6 +82,23 @@ class Arns:
     def of_bucket(self, name: str) -> str:
         """A bucket's full name."""
         return f"arn:{self.place.partition}:s3:::{name}"
+
+    def of_role(self, name: str) -> str:
+        """A role's full name."""
+        return f"arn:{self.place.partition}:iam::{self.place.account}:role/{name}"
+
+    def ec2(self, kind: str) -> str:
+        """All things of a kind: EC2 gives them their ids."""
+        return self._regional("ec2", f"{kind}/*")
+
+    @property
+    def images(self) -> str:
+        """All images, which belong to no account."""
+        return f"arn:{self.place.partition}:ec2:{self.place.region}::image/*"
+
+    def public_parameter(self, path: str) -> str:
+        """A parameter that AWS publishes, whose path begins with a slash."""
+        return f"arn:{self.place.partition}:ssm:{self.place.region}::parameter{path}"
 
     def _regional(self, service: str, rest: str) -> str:
         return f"arn:{self.place.partition}:{service}:{self.place.region}:{self.place.account}:{rest}"

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cirrus.deploy.deployment import Deployment
+from cirrus.bundle.building import ARCHITECTURES
+from cirrus.cloud.ec2 import IMAGE, STORE, store_tag
+from cirrus.deploy.deployment import Deployment, check_role
 from cirrus.deploy.places import Arns, Place
 from cirrus.store.s3_address import S3Address
 
 Document = Mapping[str, Any]
 
 VERSION = "2012-10-17"
-LAMBDA = "lambda.amazonaws.com"
+LAMBDA, EC2 = "lambda.amazonaws.com", "ec2.amazonaws.com"
+NETWORK = ("network-interface", "security-group", "subnet")
+"""What a host is connected to, and by what."""
 
 
 def trust() -> Document:
@@ -60,6 +64,30 @@ def driver(deployment: Deployment, place: Place) -> Document:
             for number, one in enumerate(map(S3Address.parse, deployment.data))
         ),
         *_encryption(deployment),
+    )  # fmt: skip
+
+
+def shards(deployment: Deployment, place: Place, role: str) -> Document:
+    """What a driver may besides, whose ``Ec2Shards`` have an instance profile with ``role``.
+
+    It starts hosts, from Amazon's own images, with the tag of this deployment's store, and ends hosts with that tag.
+    ``ec2:DescribeInstances`` is left out, for AWS grants it on everything or not at all.
+    """
+    check_role("role", role)
+    arns = Arns(deployment, place)
+    mine = store_tag(f"s3://{deployment.bucket}/{deployment.prefix}")
+    made = [arns.ec2("instance"), arns.ec2("volume")]
+    images = [IMAGE.removeprefix("resolve:ssm:") + one for one in sorted(ARCHITECTURES)]
+    return _document(
+        _allow("StartHosts", ["ec2:RunInstances"], made, {"StringEquals": {f"aws:RequestTag/{STORE}": mine}}),
+        _allow("ConnectHosts", ["ec2:RunInstances"], [arns.ec2(one) for one in NETWORK]),
+        _allow("UseImages", ["ec2:RunInstances"], [arns.images], {"StringEquals": {"ec2:Owner": "amazon"}}),
+        _allow("FindImages", ["ssm:GetParameters"], [arns.public_parameter(one) for one in images]),
+        _allow("TagHosts", ["ec2:CreateTags"], made, {"StringEquals": {"ec2:CreateAction": "RunInstances"}}),
+        _allow(
+            "EndHosts", ["ec2:TerminateInstances"], made[:1], {"StringEquals": {f"aws:ResourceTag/{STORE}": mine}}
+        ),
+        _allow("GiveRole", ["iam:PassRole"], [arns.of_role(role)], {"StringEquals": {"iam:PassedToService": EC2}}),
     )  # fmt: skip
 
 

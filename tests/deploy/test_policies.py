@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from cirrus.cli.main import main
+from cirrus.cloud.aws import aws
+from cirrus.cloud.ec2 import Ec2Shards, run_tags
+from cirrus.cloud.hosts import Lodger
 from cirrus.deploy.deployment import Deployment
 from cirrus.deploy.places import Place
-from cirrus.deploy.policies import deployer, driver, encrypted_only, trust, worker
+from cirrus.deploy.policies import Document, deployer, driver, encrypted_only, shards, trust, worker
 from tests.deploy.lint import complaints
 
 WORDS = ("--bucket", "my-bucket", "--region", "us-west-2", "--account", "123456789012")
@@ -21,14 +24,20 @@ MORE = (
     (),
     ("--read", "s3://other/day_0.gz", "--read", "s3://third/", "--kms-key", KEY, "--function", "f", "--prefix", "p/q"),
     ("--existing-bucket", "--role", "r", "--log-group", "l"),
+    ("--ec2-shards", "cirrus-shards"),
 )
 PLACE = Place("aws", "us-west-2", "123456789012")
 ACTION = re.compile(r"[a-z0-9]+:[A-Z][A-Za-z]+")
 RESOURCE = re.compile(
     r"arn:aws:(s3:::[a-z-]+(/[a-z0-9_./]+)?|s3:::[a-z-]+/([a-z0-9_.]+/)*\*"  # objects: all below a prefix
     r"|logs:us-west-2:123456789012:log-group:[\w/-]*(:log-stream:\*?)?"  # all streams of one group
-    r"|(iam|lambda|kms):[a-z0-9-]*:123456789012:(role/|function:|key/)[\w-]+)"
+    r"|(iam|lambda|kms):[a-z0-9-]*:123456789012:(role/|function:|key/)[\w-]+"
+    r"|ec2:us-west-2:123456789012:(network-interface|security-group|subnet)/\*"  # EC2 gives all things their ids
+    r"|ssm:us-west-2::parameter/aws/service/[\w/-]+)"
 )
+
+BOUND = re.compile(r"arn:aws:ec2:us-west-2:(123456789012:(instance|volume)|:image)/\*")
+"""Things of EC2 that a statement may name by their kind only where a condition bounds it."""
 
 
 def listed(value: object) -> list[Any]:
@@ -41,14 +50,17 @@ def loose(policy: dict[str, Any]) -> Iterator[str]:
         assert statement["Effect"] == "Allow"
         assert not statement.keys() & {"NotAction", "NotResource", "NotPrincipal"}
         yield from (one for one in listed(statement["Action"]) if not ACTION.fullmatch(one))
-        yield from (one for one in listed(statement.get("Resource", [])) if not RESOURCE.fullmatch(one))
+        names = listed(statement.get("Resource", []))
+        bound = statement.get("Condition", {}).get("StringEquals")
+        yield from (one for one in names if not RESOURCE.fullmatch(one) and not (bound and BOUND.fullmatch(one)))
 
 
-@pytest.mark.parametrize("more", MORE, ids=["plain", "more", "others"])
+@pytest.mark.parametrize("more", MORE, ids=["plain", "more", "others", "shards"])
 def test_every_action_and_every_resource_has_a_name(more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["iam", *WORDS, *more, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["worker", "driver", "deployer", "trust"]
+    who = ["worker", "driver", "deployer", "trust"]
+    assert list(found) == ([*who[:2], "shards", *who[2:]] if "--ec2-shards" in more else who)
     for policy in found.values():
         assert list(loose(policy)) == []
 
@@ -65,6 +77,11 @@ def test_every_action_and_every_resource_has_a_name(more: tuple[str, ...], capsy
         ("lambda:InvokeFunction", "arn:aws:lambda:us-west-2:123456789012:function:*"),
         ("logs:PutLogEvents", "arn:aws:logs:us-west-2:123456789012:log-group:*"),
         ("logs:PutLogEvents", "arn:aws:logs:*:123456789012:log-group:l:log-stream:*"),
+        ("ec2:DescribeInstances", "*"),
+        ("ec2:TerminateInstances", "arn:aws:ec2:us-west-2:123456789012:instance/*"),
+        ("ec2:RunInstances", "arn:aws:ec2:us-west-2:123456789012:*/*"),
+        ("ec2:RunInstances", "arn:aws:ec2:*:123456789012:subnet/*"),
+        ("ssm:GetParameters", "arn:aws:ssm:us-west-2::parameter/aws/service/*"),
     ],
 )
 def test_what_is_loose_would_be_found(action: str, resource: str) -> None:
@@ -92,11 +109,41 @@ def test_who_may_read_only_reads() -> None:
 
 
 def test_names_follow_the_partition() -> None:
-    for make in (worker, driver, deployer):
+    for make in (worker, driver, deployer, hosts):
         policy = make(Deployment(bucket="b-1", region="cn-north-1"), Place("aws-cn", "cn-north-1", "123456789012"))
         resources = [name for one in policy["Statement"] for name in one["Resource"]]
         assert resources
         assert all(name.startswith("arn:aws-cn:") for name in resources)
+
+
+def hosts(deployment: Deployment, place: Place) -> Document:
+    return shards(deployment, place, "cirrus-shards")
+
+
+def test_hosts_are_started_and_ended_with_the_tag_of_the_store_alone() -> None:
+    policy = hosts(Deployment(bucket="my-bucket", region="us-west-2"), PLACE)
+    found = {one["Sid"]: one for one in policy["Statement"]}
+    place = aws(bucket="my-bucket", function="f", region="us-west-2")
+    tag = run_tags(Lodger("a-run", 1, place.url))["cirrus-store"]
+    assert found["StartHosts"]["Condition"] == {"StringEquals": {"aws:RequestTag/cirrus-store": tag}}
+    assert found["EndHosts"]["Condition"] == {"StringEquals": {"aws:ResourceTag/cirrus-store": tag}}
+    assert found["TagHosts"]["Condition"] == {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
+    assert found["GiveRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    ended = {name for one in policy["Statement"] if one["Action"] != ["ec2:RunInstances"] for name in one["Action"]}
+    assert ended == {"ssm:GetParameters", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole"}
+    images = [Ec2Shards(count=1, region="us-west-2", instance_type=kind).image_id for kind in ("m5.large", "m6g.large")]
+    asked = [f"arn:aws:ssm:us-west-2::parameter{one.removeprefix('resolve:ssm:')}" for one in images]
+    assert found["FindImages"]["Resource"] == sorted(asked)
+
+
+def test_what_drivers_with_shards_need_is_printed_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["iam", "shards", *WORDS, "--ec2-shards", "cirrus-shards"]) == 0
+    said = capsys.readouterr()
+    role = next(one for one in json.loads(said.out)["Statement"] if one["Sid"] == "GiveRole")
+    assert role["Resource"] == ["arn:aws:iam::123456789012:role/cirrus-shards"]
+    assert "ec2:DescribeInstances" in said.err
+    assert main(["iam", "shards", *WORDS]) == 2
+    assert "--ec2-shards" in capsys.readouterr().err
 
 
 def test_all_that_a_bucket_refuses_is_what_comes_in_the_clear() -> None:
@@ -109,7 +156,7 @@ def test_all_actions_exist() -> None:
     wide = Deployment(bucket="my-bucket", region="us-west-2", data=("s3://other/x",), kms_key=KEY)
     policies = {
         f"Policy{number}": {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": make(wide, PLACE)}}
-        for number, make in enumerate((worker, driver, deployer))
+        for number, make in enumerate((worker, driver, deployer, hosts))
     }
     role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust()}}
     template = {"Resources": {**policies, "Role": role}}
@@ -136,6 +183,7 @@ def test_people_are_told_whose_each_is(capsys: pytest.CaptureFixture[str]) -> No
     ("words", "said"),
     [
         (("--account", "12"), "12 digits"),
+        (("--ec2-shards", "*"), "letters, digits"),
         (("--read", "http://x"), "s3://bucket/prefix"),
         (("--kms-key", "alias/x"), "arn:aws:kms"),
         (("--bucket", "My Bucket"), "lower-case"),
