@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 SPACE = "search_space"
-"""The argument of optuna's grids that is made from the stage's space."""
+"""The argument of optuna's grid that is made from the stage's space."""
+
+MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +36,27 @@ class OptunaSampler:
             if not isinstance(value, float | int | str | bool | None):
                 allowed = "a number, a text, true, false or None, which can be written down"
                 raise PipelineError(f"optuna_sampler.{name}", value, allowed)
+        if self.settings.get("seed") is not None:
+            checks.integer("optuna_sampler.seed", self.settings["seed"], 0, MOST_SEED)
         self.made(0, {})
 
     @property
     def grid(self) -> bool:
-        """Whether it goes through all combinations."""
-        return SPACE in inspect.signature(self._kind()).parameters
+        """Whether its trials are numbered places of a grid, in an order that only the seed decides."""
+        return self.sampler == "GridSampler"
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether it goes through all combinations, so that there must be few values of each field."""
+        return self.sampler in ("GridSampler", "BruteForceSampler")
 
     def made(self, seed: int, space: Mapping[str, Sequence[Setting]]) -> BaseSampler:
-        """The sampler itself, with that seed unless ``settings`` has one; a grid's goes through ``space``."""
+        """The sampler itself, with that seed in place of its own; a grid goes through ``space``."""
         kind = self._kind()
         arguments = inspect.signature(kind).parameters
-        given: dict[str, Any] = {"seed": seed, SPACE: space}
+        ours: dict[str, Any] = {"seed": seed, SPACE: space}
         try:
-            return kind(**{name: value for name, value in given.items() if name in arguments} | dict(self.settings))
+            return kind(**dict(self.settings) | {name: value for name, value in ours.items() if name in arguments})
         except (TypeError, ValueError, ImportError) as error:
             allowed = f"what optuna's {self.sampler} takes: {', '.join(arguments)} ({error})"
             raise PipelineError("optuna_sampler", dict(self.settings), allowed) from error

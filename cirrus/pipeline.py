@@ -187,10 +187,9 @@ class Tune:
         return self.train.shards
 
     def _check_sampler(self) -> None:
-        if isinstance(self.sampler, Random) or (isinstance(self.sampler, OptunaSampler) and not self.sampler.grid):
-            return
+        listing = self.sampler.exhaustive if isinstance(self.sampler, OptunaSampler) else self.sampler == Grid()
         for path, domain in self.space.items():
-            if domain.listed() is None:
+            if listing and domain.listed() is None:
                 allowed = f"another sampler where {path} is {domain}: a grid takes choice(...) and few integers(...)"
                 raise PipelineError("tune.sampler", self.sampler, allowed)
 
