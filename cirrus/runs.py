@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cirrus import checks, events
 from cirrus.actors.bus import EventBus
@@ -20,7 +20,8 @@ from cirrus.cloud.base import Place
 from cirrus.cloud.places import local
 from cirrus.core.cost import Cost
 from cirrus.core.views import SinkView, WorkerView
-from cirrus.errors import Killed
+from cirrus.emulator.place import emulated
+from cirrus.errors import Killed, PipelineError
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.sinks.base import Sink
 from cirrus.sinks.outlets import Outlets, outlets
@@ -28,6 +29,9 @@ from cirrus.sinks.outlets import Outlets, outlets
 if TYPE_CHECKING:
     from cirrus.driver import Driver
     from cirrus.results import Result
+
+Where = Place | Literal["local", "emulator"]
+"""A place, or the name of one that can do without settings."""
 
 
 class Run:
@@ -73,8 +77,14 @@ class Run:
         """
         await self._driver.scale(stage, workers)
 
-    async def kill(self, *, stage: str | None = None, reason: str = "by order") -> None:
-        """End the run, or end it because one of its stages is not wanted; returns when nothing is left running."""
+    async def kill(self, *, stage: str | None = None, trial: int | None = None, reason: str = "by order") -> None:
+        """End the run, or end it because one of its stages is not wanted; returns when nothing is left running.
+
+        With ``trial``, end that trial alone; returns when that is written down. ``PipelineError`` where it has ended.
+        """
+        if trial is not None:
+            await self._driver.kill_trial(trial, reason)
+            return
         if stage is not None:
             checks.one_of("stage", stage, self._driver.stages)
         if not self._outcome.done() and self._killed is None:
@@ -140,9 +150,24 @@ def _driver(pipeline: Pipeline | str, place: Place, clock: Clock, bus: EventBus,
     return Driver(pipeline, place, clock, bus, budget)
 
 
+def _place(on: Where | None) -> Place:
+    """What ``on`` means; ``PipelineError`` where that is nothing."""
+    match on:
+        case None | "local":
+            return local()
+        case "emulator":
+            return emulated()
+        case "aws":
+            raise PipelineError("on", on, "cirrus.aws(...), for it has to be told a bucket, a function and a region")
+        case Place():
+            return on
+        case _:
+            raise PipelineError("on", on, "'local', 'emulator', cirrus.local(...), cirrus.aws(...) or another place")
+
+
 @asynccontextmanager
 async def start(
-    pipeline: Pipeline | str, *, on: Place | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
+    pipeline: Pipeline | str, *, on: Where | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
 ) -> AsyncIterator[Run]:
     """Start a run and steer it inside the block; leaving the block waits for the run's end.
 
@@ -154,8 +179,7 @@ async def start(
     checks.instance("pipeline", pipeline, Pipeline | str, "a Pipeline, or the id of a run")  # type: ignore[arg-type]
     if isinstance(pipeline, str):
         checks.name("pipeline", pipeline)
-    place = local() if on is None else on
-    checks.instance("on", place, Place, "cirrus.local(...) or cirrus.aws(...)")
+    place = _place(on)
     checks.instance("budget", budget, Budget | None, "Budget(dollars=..., minutes=...)")  # type: ignore[arg-type]
     for number, sink in enumerate(sinks):
         checks.instance(f"sinks[{number}]", sink, Sink, "cirrus.jsonl(...), prometheus, tensorboard or mlflow")
@@ -170,14 +194,14 @@ async def start(
         raise error
 
 
-async def run(pipeline: Pipeline, *, on: Place | None = None, sinks: Sequence[Sink] = ()) -> Result:
+async def run(pipeline: Pipeline, *, on: Where | None = None, sinks: Sequence[Sink] = ()) -> Result:
     """Run a pipeline to its end; cancelling the task leaves nothing running."""
     async with start(pipeline, on=on, sinks=sinks) as going:
         return await going.result()
 
 
 async def resume(
-    run_id: str, *, on: Place | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
+    run_id: str, *, on: Where | None = None, budget: Budget | None = None, sinks: Sequence[Sink] = ()
 ) -> Result:
     """Go on with a run whose driver is gone, at the step that its shards have saved; ``RunBusy`` if it is not gone.
 
@@ -187,6 +211,6 @@ async def resume(
         return await going.result()
 
 
-def run_sync(pipeline: Pipeline, *, on: Place | None = None, sinks: Sequence[Sink] = ()) -> Result:
+def run_sync(pipeline: Pipeline, *, on: Where | None = None, sinks: Sequence[Sink] = ()) -> Result:
     """``run`` for plain scripts, where no event loop is running."""
     return asyncio.run(run(pipeline, on=on, sinks=sinks))
