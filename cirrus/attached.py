@@ -56,14 +56,18 @@ async def scale(run_id: str, stage: str, workers: int, *, on: Local | None = Non
         return await give(store, run_id, SystemClock())
 
 
-async def kill(run_id: str, *, stage: str | None = None, reason: str = "by order", on: Local | None = None) -> Standing:
+async def kill(
+    run_id: str, *, stage: str | None = None, trial: int | None = None, reason: str = "by order",
+    on: Local | None = None,
+) -> Standing:  # fmt: skip
     """End a run, or end it because one of its stages is not wanted, whoever drives it; it is not resumed any more.
 
-    Returns, when its driver has let go of it, whether the run was ``running`` or ``parked``.
+    With ``trial``, end that trial alone: the run goes on. Returns, when its driver has let go of it, whether the run was
+    ``running`` or ``parked``.
     """
     checks.text("reason", reason)
     async with _opened(run_id, on) as store:
-        give = await _aside(partial(_killing, stage, reason))
+        give = await _aside(partial(_killing, stage, trial, reason))
         return await give(store, run_id, SystemClock())
 
 
@@ -80,11 +84,11 @@ def _scaling(stage: str, workers: int) -> Give:
     return partial(give, ScaleOrder(stage, workers))
 
 
-def _killing(stage: str | None, reason: str) -> Give:
+def _killing(stage: str | None, trial: int | None, reason: str) -> Give:
     from cirrus.actors.ordering import give  # noqa: PLC0415  too heavy for a loop
     from cirrus.actors.outside_orders import KillOrder  # noqa: PLC0415  too heavy for a loop
 
-    return partial(give, KillOrder(stage, reason))
+    return partial(give, KillOrder(stage, reason, trial))
 
 
 async def _aside(load: Callable[[], T]) -> T:

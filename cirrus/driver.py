@@ -25,9 +25,11 @@ from cirrus.actors.orders import Address, Orders
 from cirrus.actors.outside_orders import KillOrder, Order, OrderBox, ScaleOrder, heed
 from cirrus.actors.quarters import Quarters
 from cirrus.actors.records import Metrics, Past, Records, read_run, same_input
-from cirrus.actors.scheduler import Scale, Scheduler, ShardBack, Site, Word
+from cirrus.actors.resources import report
+from cirrus.actors.scheduler import Abandon, Scale, Scheduler, ShardBack, Site, Word
 from cirrus.actors.seats import Machine
 from cirrus.actors.shards import Plan, ShardCalls
+from cirrus.actors.trials import Trials
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker, Place
@@ -40,11 +42,11 @@ from cirrus.core.views import WorkerView
 from cirrus.errors import BudgetExceeded, Closed, Conflict, Killed, OutsideError, PipelineError, RunBusy
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.results import Result
-from cirrus.stages import Outcome, Task, through
+from cirrus.stages import Outcome, Steering, Task, through
 from cirrus.store.base import ObjectStore
 from cirrus.store.counted import Counted
 from cirrus.store.fields import JSON
-from cirrus.tenure import Tenure
+from cirrus.tenure import Tenure, ending
 from cirrus.wire.tokens import Claims, issue
 
 WORKER = (sys.executable, "-m", "cirrus.actors.worker_process")
@@ -93,6 +95,7 @@ class Driver:
         stages = () if isinstance(pipeline, str) else pipeline.planned
         self._wishes = {stage.name: stage.workers for stage in stages}
         self._scaled: dict[str, int] = {}  # the decision behind each wish that was heard while the run went on
+        self._trials = Trials()
         self._tenure = Tenure(clock, lambda: self.cost)
         self._parts: _Parts | None = None
         self._over = False
@@ -158,11 +161,26 @@ class Driver:
         await self._tenure.settled()
         await self._decide("killed", {"reason": reason})
 
+    async def kill_trial(self, trial: int, reason: str, order: str = "") -> None:
+        """End one trial of the stage that tunes now; it does not come back, and its workers go to the others.
+
+        ``PipelineError`` where there is no such trial, or it has ended.
+        """
+        checks.integer("trial", trial, 0, 2**31)
+        living = self._trials.living
+        if trial not in living:
+            raise PipelineError("trial", trial, f"one that goes on: {', '.join(map(str, living)) or 'none does'}")
+        fields: dict[str, JSON] = {"stage": self._trials.stage, "trial": trial, "outcome": "killed", "reason": reason}
+        await self._decide("trial_over", fields, order)
+        self._trials.end(trial, Abandon("killed", reason))
+
     async def _obey(self, name: str, order: Order) -> None:
         """Do what somebody orders from outside; ``Killed`` once it is written down that the run is to end."""
         match order:
             case ScaleOrder(stage, workers):
                 await self.scale(stage, workers, name)
+            case KillOrder(trial=int(trial), reason=reason):
+                await self.kill_trial(trial, reason, name)
             case KillOrder(stage, reason):
                 if stage is not None:
                     checks.one_of("stage", stage, self.stages)
@@ -199,7 +217,7 @@ class Driver:
                 raise
             await self._close("done", "", outcome.metrics)
         history = tuple(one for one in self.bus.history if isinstance(one, events.LossReported))
-        return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model)
+        return Result(self.run_id, outcome.metrics, self.cost, history, outcome.model, tuple(outcome.trials))
 
     def finished(self, outcome: str, reason: str) -> None:
         """Say the last word on the bus; nobody works here any more."""
@@ -329,7 +347,8 @@ class Driver:
             calls = ShardCalls(session, self._clock, urls, token)
             crew = Crew(self.run_id, self.began, kernel, ground.store, self.bus, ref, calls, self._meter)
             self._parts = _Parts(kernel, crew, scheduler)
-            outcome = await through(crew, task, self._wishes)
+            kernel.task(report(crew, scheduler, lambda: self.cost, task.pipeline.budget.dollars), name="resources")
+            outcome = await through(crew, task, Steering(self._wishes, self._trials))
         await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
 
@@ -369,22 +388,6 @@ class Driver:
 
 async def _fail(error: Exception) -> None:
     raise error
-
-
-def ending(error: BaseException, cancelled: str) -> str:
-    """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
-
-    What fails outside of the run parks it, and so does its budget: it may go on when that is mended.
-    """
-    match error:
-        case asyncio.CancelledError():
-            return cancelled
-        case Killed():
-            return "killed"
-        case OutsideError() | BudgetExceeded():
-            return "parked"
-        case _:
-            return "failed"
 
 
 def _run_id(name: str, clock: Clock) -> str:

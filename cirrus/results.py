@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cirrus.core.cost import Cost
+from cirrus.core.views import Trial
 from cirrus.errors import RunError
 from cirrus.events import LossReported
 from cirrus.trained import Model
@@ -17,7 +18,8 @@ class Result:
 
     ``metrics["train"]`` has ``log_loss``, ``auc``, ``accuracy`` (where there were test rows), ``train_loss``,
     ``samples``, ``steps``, ``seconds`` and ``samples_per_second``; ``metrics["prepare"]`` has ``rows_in``, ``skipped``,
-    ``train``, ``test``, ``features`` and ``seconds``.
+    ``train``, ``test``, ``features`` and ``seconds``. ``metrics["tune"]`` has those of the best trial, its number
+    (``best``), how many ``trials`` there were, and the ``samples`` of all. ``trials`` are those of all stages.
     """
 
     run_id: str
@@ -25,6 +27,7 @@ class Result:
     cost: Cost
     history: tuple[LossReported, ...]
     trained: Model | None = field(default=None, repr=False)
+    trials: tuple[Trial, ...] = ()
 
     @property
     def model(self) -> Model:

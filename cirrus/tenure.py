@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from cirrus.actors.records import Metrics, Records
 from cirrus.clock import Clock
 from cirrus.core.cost import Cost
-from cirrus.errors import OutsideError
+from cirrus.errors import BudgetExceeded, Killed, OutsideError
 from cirrus.store.fields import JSON
 from cirrus.store.holding import Spent
 
@@ -76,3 +76,19 @@ class Tenure:
         """Write down how the run ended, and let go of it; nothing where it was never held."""
         if self._records is not None:
             await self._records.close(outcome, reason, metrics, self._cost())
+
+
+def ending(error: BaseException, cancelled: str) -> str:
+    """The outcome of a run that ended so; ``cancelled``: what a cancellation means.
+
+    What fails outside of the run parks it, and so does its budget: it may go on when that is mended.
+    """
+    match error:
+        case asyncio.CancelledError():
+            return cancelled
+        case Killed():
+            return "killed"
+        case OutsideError() | BudgetExceeded():
+            return "parked"
+        case _:
+            return "failed"

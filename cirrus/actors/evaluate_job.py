@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Self
 
 from cirrus.actors.blocks import Blocks
@@ -16,28 +17,47 @@ from cirrus.learn.metrics import Evaluation
 from cirrus.store.datasets import DataSet, load
 
 
+@dataclass(frozen=True, slots=True)
+class TestRows:
+    """A data set, and its test blocks as this worker keeps them."""
+
+    dataset: DataSet
+    blocks: Blocks
+
+    @classmethod
+    async def open(cls, bench: Bench, manifest: str) -> Self:
+        """Read the manifest, and begin to fetch the first blocks."""
+        dataset = await load(bench.store, manifest)
+        room = int(ROOM * bench.assignment.memory * 2**20)
+        blocks = Blocks(bench.kernel, bench.store, dataset.test, dataset.features, room)
+        for number in range(min(2, len(dataset.test))):
+            blocks.expect(number)
+        return cls(dataset, blocks)
+
+
 class EvaluateJob:
     """Each unit is one evaluation; its figures are ``loss``, ``auc``, ``accuracy`` and ``rows``."""
 
     holds = 1
 
-    def __init__(self, bench: Bench, work: TrainWork, dataset: DataSet, client: StepClient) -> None:
+    def __init__(self, bench: Bench, test: TestRows, work: TrainWork, client: StepClient) -> None:
         self._bench = bench
-        self._dataset = dataset
+        self._dataset = test.dataset
+        self._blocks = test.blocks
         self._client = client
-        self._kernel = kernel_of(work.train, dataset.features)
-        room = int(ROOM * bench.assignment.memory * 2**20)
-        self._blocks = Blocks(bench.kernel, bench.store, dataset.test, dataset.features, room)
-        for number in range(min(2, len(dataset.test))):
-            self._blocks.expect(number)
+        self._kernel = kernel_of(work.train, test.dataset.features)
 
     @classmethod
     async def open(cls, bench: Bench, key: str) -> Self:
         """Read what is to be done and connect to the shards."""
         work = await read_train_work(bench.store, key)
-        dataset = await load(bench.store, work.dataset)
-        names = [work.table(table.name) for table in kernel_of(work.train, dataset.features).tables()]
-        return cls(bench, work, dataset, await StepClient.connect(dial(bench), names))
+        return await cls.beside(bench, await TestRows.open(bench, work.dataset), work)
+
+    @classmethod
+    async def beside(cls, bench: Bench, test: TestRows, work: TrainWork) -> Self:
+        """Connect to the shards for one model of several that are measured on the same rows."""
+        names = [work.table(table.name) for table in kernel_of(work.train, test.dataset.features).tables()]
+        return cls(bench, test, work, await StepClient.connect(dial(bench), names))
 
     def expect(self, lease: Lease) -> None:
         """Every evaluation needs every block; there is nothing to foresee."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from cirrus.actors.crew import LEASE_SECONDS, Crew
-from cirrus.actors.mailbox import Mailbox
-from cirrus.actors.scheduler import Close, Heard, Open, Steer
+from cirrus.actors.scheduler import Close, Listener, Open, Steer
+from cirrus.cloud.base import Role
 from cirrus.core.ids import EVALUATOR
 from cirrus.core.messages import Allow, OpenPool
 from cirrus.pipeline import Train
@@ -29,20 +29,21 @@ class Examiner(Protocol):
 class Evaluator:
     """The pool of workers that measure for a stage: ``work`` is the key of what they are to do."""
 
-    def __init__(self, crew: Crew, stage: Train, name: str, work: str) -> None:
+    def __init__(self, crew: Crew, stage: Train, name: str, work: str, role: Role = "evaluate") -> None:
         self.pool = name + EVALUATOR
         self._crew = crew
         self._stage = stage
         self._name = name
         self._work = work
+        self._role = role
         self._asked = 0
 
-    async def open(self, listener: Mailbox[Heard], workers: int = 1) -> None:
+    async def open(self, listener: Listener, workers: int = 1) -> None:
         """Begin the pool; what is heard of it goes to ``listener``."""
         stage = self._stage
         pool = OpenPool(self.pool, self._work, None, AHEAD, LEASE_SECONDS)
         await self._crew.scheduler.ask(
-            Open(pool, self._name, "evaluate", workers, stage.memory, stage.timeout, listener)
+            Open(pool, self._name, self._role, workers, stage.memory, stage.timeout, listener)
         )
         await self._crew.scheduler.ask(Steer(Allow(self.pool, 0)))
 

@@ -14,7 +14,7 @@ from cirrus.actors.evaluator import Examiner
 from cirrus.actors.kernel import Task
 from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.scheduler import Abandon, Close, Failed, GoOn, Heard, Open, ShardBack, Steer, TimePasses, Told
-from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of
+from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of, tables_of
 from cirrus.core import course
 from cirrus.core.ids import stage_of, trial_of
 from cirrus.core.messages import Allow, OpenPool, Pulse, Reopen, UnitDone, WorkerLeft
@@ -30,13 +30,14 @@ TELL = 0.25  # seconds between two reports of progress
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training stage's place in its run, or a trial's: ``line`` is that of its units in the shards' ledgers.
+    """A training stage's place in its run, or a trial's: ``name`` is its pool's, ``line`` that of its units in ledgers.
 
     ``reached``: the steps that an earlier driver has seen done. A trial stops at each of ``rungs``, numbers of finished
     units, to be compared with others.
     """
 
     stage: Train
+    name: str
     line: int
     manifest: str
     dataset: DataSet
@@ -46,7 +47,7 @@ class Job:
     @property
     def work(self) -> TrainWork:
         """What its workers are to do."""
-        return TrainWork(self.stage, self.manifest, self.line * LINE)
+        return TrainWork(self.stage, self.name, self.manifest, self.line * LINE)
 
 
 class Abandoned(Exception):
@@ -70,11 +71,12 @@ class Training:
         compared: Callable[[int, float], None] = lambda _rung, _loss: None,
     ) -> None:  # fmt: skip
         self.mailbox: Mailbox[Heard] = ear() if mailbox is None else mailbox
-        self.key = crew.key(job.stage.name, "work.json")
+        self.key = crew.key(job.name, "work.json")
         self._crew = crew
         self._job = job
         self._stage = job.stage
-        self._trial = trial_of(job.stage.name)
+        self._name = job.name
+        self._trial = trial_of(job.name)
         self._began = crew.kernel.clock.monotonic()
         self._line = job.line
         self._specs: list[TableSpec] = []
@@ -84,7 +86,7 @@ class Training:
         self._rung: Literal["", "asked", "told"] = ""  # whether the next one is reached
         self._sizes = [block.rows for block in job.dataset.train]
         self._blocks = len(self._sizes)
-        self._course = course.Course(job.stage.name, self._blocks, job.stage.until, self._size_of, self._began)
+        self._course = course.Course(job.name, self._blocks, job.stage.until, self._size_of, self._began)
         self._orders: dict[int, list[int]] = {}
         self._samples = 0
         self._before = 0  # samples that earlier drivers' workers learnt from
@@ -122,9 +124,7 @@ class Training:
     @property
     def tables(self) -> dict[str, str]:
         """The names of the kernel's tables, and their names on the shards."""
-        work = self._job.work
-        specs = kernel_of(self._stage, self._job.dataset.features).tables()
-        return {spec.name: work.table(spec.name) for spec in specs}
+        return tables_of(self._stage, self._name, self._job.dataset.features)
 
     async def open(self, examiner: Examiner | None) -> None:
         """Make the tables, and begin the pool; ``examiner``: who measures the model, where there are test rows."""
@@ -142,9 +142,9 @@ class Training:
         epochs = stage.until.most_epochs()
         total = None if epochs is None else epochs * self._blocks
         first = 1 + max(ledger.highest for ledger in ledgers)
-        pool = OpenPool(stage.name, self.key, total, stage.staleness, LEASE_SECONDS, first, self._course.units)
+        pool = OpenPool(self._name, self.key, total, stage.staleness, LEASE_SECONDS, first, self._course.units)
         await self._crew.scheduler.ask(
-            Open(pool, stage_of(stage.name), "train", stage.workers, stage.memory, stage.timeout, self.mailbox)
+            Open(pool, stage_of(self._name), "train", stage.workers, stage.memory, stage.timeout, self.mailbox)
         )
         await self._allow()
 
@@ -152,7 +152,7 @@ class Training:
         """Let workers go as far as the next rung, if there is one."""
         if self._job.rungs:
             below = self._rungs[0] if self._rungs else LINE
-            await self._crew.scheduler.ask(Steer(Allow(self._stage.name, below)))
+            await self._crew.scheduler.ask(Steer(Allow(self._name, below)))
 
     def _resumed(self) -> None:
         """The stage had begun; the shards have been restored with some steps of it, or none."""
@@ -161,7 +161,7 @@ class Training:
         self._crew.bus.publish(
             events.StageResumed(
                 at=self._crew.at,
-                stage=self._stage.name,
+                stage=self._name,
                 units=self._course.units,
                 rows=rows,
                 steps=steps,
@@ -184,7 +184,7 @@ class Training:
 
     async def leave(self) -> None:
         """Send the workers away, and wait until nobody looks at the model: its tables may be dropped then."""
-        await self._crew.scheduler.ask(Close(self._stage.name))
+        await self._crew.scheduler.ask(Close(self._name))
         while self._measured < self._asked:
             message = await self.mailbox.get()
             if isinstance(message, UnitDone) and self._is_measured(message):
@@ -227,7 +227,7 @@ class Training:
                     await self._crew.scheduler.ask(Steer(message))
                 case course.Lost(units, steps):
                     self._crew.bus.publish(
-                        events.UnitsReopened(at=self._crew.at, stage=self._stage.name, units=units, steps=steps)
+                        events.UnitsReopened(at=self._crew.at, stage=self._name, units=units, steps=steps)
                     )
                 case course.Close():
                     await self._close(saving)
@@ -241,7 +241,7 @@ class Training:
         self._tell_progress()
         if saving is not None:
             await saving.cancel()
-        await self._crew.scheduler.ask(Close(self._stage.name))
+        await self._crew.scheduler.ask(Close(self._name))
 
     def _size_of(self, unit: int) -> course.Size:
         epoch, position = divmod(unit, self._blocks)
@@ -279,7 +279,7 @@ class Training:
                 return self._course.handle(course.ShardBack(now))
             case Failed():
                 raise message.error
-            case Pulse(pool=pool) if pool == self._stage.name:
+            case Pulse(pool=pool) if pool == self._name:
                 self._pulsed(message)
             case UnitDone(figures=figures) if self._is_measured(message):
                 self._report(figures, final=False)
@@ -308,7 +308,7 @@ class Training:
         self._crew.bus.publish(
             events.StageProgress(
                 at=self._told,
-                stage=self._stage.name,
+                stage=self._name,
                 done=self._course.units,
                 total=0 if epochs is None else epochs * self._blocks,
                 rows=self.samples,
@@ -355,7 +355,7 @@ class Training:
 
     def _report(self, figures: dict[str, float], *, final: bool) -> None:
         self._measured += 1
-        stage = stage_of(self._stage.name)
+        stage = stage_of(self._name)
         self.loss = events.LossReported(
             at=self._crew.at,
             stage=stage,

@@ -39,13 +39,16 @@ async def give(order: Order, store: ObjectStore, run_id: str, clock: Clock) -> S
     began = clock.monotonic()
     while not await _heeded(box, name):
         if await state_of(store, run_id, clock.wall(), is_gone) == "parked":
+            if isinstance(order, KillOrder) and order.trial is not None:
+                await box.withdraw(name)
+                raise PipelineError("run", run_id, "a run that goes on, where a trial is to end; this one is parked")
             with suppress(RunBusy):  # somebody has just taken it up, or its driver lives after all: it will answer
                 await _without_driver(store, run_id, name, order, clock)
                 return "parked"
         if clock.monotonic() - began > PATIENCE:
             raise Closed(f"the driver of run {run_id!r} has not answered; the order stays until it does")
         await clock.sleep(LOOK)
-    while isinstance(order, KillOrder) and await state_of(store, run_id, clock.wall(), is_gone) == "running":
+    while isinstance(order, KillOrder) and order.trial is None and await state_of(store, run_id, clock.wall(), is_gone) == "running":
         await clock.sleep(LOOK)  # its driver ends what there is
     return "running"
 

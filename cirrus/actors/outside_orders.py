@@ -44,10 +44,11 @@ class ScaleOrder:
 
 @dataclass(frozen=True, slots=True)
 class KillOrder:
-    """End the run, or end it because one of its stages is not wanted."""
+    """End the run, or end it because one of its stages is not wanted, or end one trial alone."""
 
     stage: str | None
     reason: str
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from cirrus.actors.event_log import steps_said
 from cirrus.actors.work import PrepareWork
 from cirrus.clock import Clock
 from cirrus.core.cost import Cost
 from cirrus.errors import Conflict, InputError, NotFound, PipelineError, WireError
+from cirrus.events import TrialOutcome
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.store.base import ObjectStore
 from cirrus.store.fields import JSON, Fields, to_json
@@ -25,6 +27,23 @@ from cirrus.wire.codec import Codec
 PIPELINE: Codec[Pipeline] = Codec(Pipeline, 1 << 20)
 
 Metrics = Mapping[str, float]
+
+
+@dataclass(slots=True)
+class TrialPast:
+    """What the journal says of a trial: its settings as they were written, its losses at rungs, and how it ended.
+
+    ``outcome`` is empty while it goes on; ``loss`` and ``metrics`` are those at its end.
+    """
+
+    settings: Mapping[str, JSON] = field(default_factory=dict)
+    rungs: dict[int, float] = field(default_factory=dict)
+    outcome: TrialOutcome | Literal[""] = ""
+    reason: str = ""
+    loss: float = math.nan
+    samples: int = 0
+    dollars: float = 0.0
+    metrics: Metrics = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -42,6 +61,11 @@ class Past:
     orders: set[str] = field(default_factory=set)
     budget: Budget | None = None
     steps: dict[str, int] = field(default_factory=dict)
+    trials: dict[str, dict[int, TrialPast]] = field(default_factory=dict)
+
+    def trial(self, stage: str, number: int) -> TrialPast:
+        """What is known of a trial."""
+        return self.trials.setdefault(stage, {}).setdefault(number, TrialPast())
 
 
 class Records:
@@ -91,20 +115,7 @@ class Records:
         """Everything that was decided so far, and no earlier driver decides more."""
         past = Past(steps=await steps_said(self._store, self._run_id, self.epoch))
         for entry in await self._journal.take_over():
-            match entry.kind, entry.fields:
-                case "prepared", {"manifest": str(manifest), "stage": str(stage), "metrics": dict(metrics)}:
-                    past.manifest = manifest
-                    past.finished[stage] = _figures(metrics)
-                case "finished", {"stage": str(stage), "metrics": dict(metrics)}:
-                    past.finished[stage] = _figures(metrics)
-                case "scaled", {"stage": str(stage), "workers": int(workers)}:
-                    past.wishes[stage] = workers
-                case "budgeted", {"dollars": dollars, "minutes": minutes}:
-                    past.budget = Budget(dollars=_limit(dollars), minutes=_limit(minutes))
-                case "killed", {"reason": str(reason)}:
-                    past.killed = reason
-                case _:
-                    pass  # decisions that do not matter to who goes on
+            _recall(past, entry.kind, entry.fields)
             match entry.fields:
                 case {"order": str(order)}:
                     past.orders.add(order)
@@ -238,6 +249,47 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def _recall(past: Past, kind: str, fields: Mapping[str, JSON]) -> None:
+    """Take in a decision."""
+    match kind, fields:
+        case "prepared", {"manifest": str(manifest), "stage": str(stage), "metrics": dict(metrics)}:
+            past.manifest = manifest
+            past.finished[stage] = _figures(metrics)
+        case "finished", {"stage": str(stage), "metrics": dict(metrics)}:
+            past.finished[stage] = _figures(metrics)
+        case "scaled", {"stage": str(stage), "workers": int(workers)}:
+            past.wishes[stage] = workers
+        case "budgeted", {"dollars": dollars, "minutes": minutes}:
+            past.budget = Budget(dollars=_limit(dollars), minutes=_limit(minutes))
+        case ("trial" | "rung" | "trial_over") as of, {"stage": str(stage), "trial": int(number)}:
+            _remember(past.trial(stage, number), of, fields)
+        case "killed", {"reason": str(reason)}:
+            past.killed = reason
+        case _:
+            pass  # decisions that do not matter to who goes on
+
+
+def _remember(trial: TrialPast, kind: str, fields: Mapping[str, JSON]) -> None:
+    """Take in what was decided of a trial; what was decided first of its end holds."""
+    match kind, fields:
+        case "trial", {"settings": dict(settings)}:
+            trial.settings = settings
+        case "rung", {"rung": int(rung), "loss": loss}:
+            trial.rungs[rung] = _figure(loss)
+        case "trial_over", {"outcome": ("done" | "pruned" | "killed" | "diverged") as outcome, "reason": str(reason)}:
+            if trial.outcome:
+                return
+            trial.outcome, trial.reason = outcome, reason
+            trial.loss, trial.dollars = _figure(fields.get("loss")), _figure(fields.get("dollars"))
+            match fields:
+                case {"samples": int(samples), "metrics": dict(metrics)}:
+                    trial.samples, trial.metrics = samples, _figures(metrics)
+                case _:
+                    pass  # ended by order
+        case _:
+            pass  # written by a newer version
+
+
 def _limit(figure: JSON) -> float | None:
     return float(figure) if isinstance(figure, int | float) else None
 
@@ -248,7 +300,11 @@ def _input(work: PrepareWork) -> dict[str, JSON]:
 
 
 def _figures(metrics: Mapping[str, JSON]) -> Metrics:
-    return {name: float(value) if isinstance(value, int | float) else math.nan for name, value in metrics.items()}
+    return {name: _figure(value) for name, value in metrics.items()}
+
+
+def _figure(value: JSON) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _spent(cost: Cost) -> Spent:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from cirrus import events
 from cirrus.actors.actor import Actor, Promise, Ref, Request
 from cirrus.actors.bus import EventBus
 from cirrus.actors.kernel import Kernel
-from cirrus.actors.mailbox import Mailbox
 from cirrus.cloud.base import Assignment, Exit, Invoker, Role
 from cirrus.core import messages, roster, slots
 from cirrus.core.allowance import Allowance
@@ -88,6 +87,12 @@ Told = messages.ToDriver | Failed | TimePasses | ShardBack
 Heard = Told | GoOn | Abandon
 
 
+class Listener(Protocol):
+    """Where a stage hears of its pools: it is never full."""
+
+    def put_nowait(self, message: Heard) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Open(Request[None]):
     """Begin a pool: ``workers`` of ``role`` for ``stage``; what is heard of it goes to ``listener``."""
@@ -98,7 +103,7 @@ class Open(Request[None]):
     workers: int
     memory: int
     timeout: float
-    listener: Mailbox[Heard]
+    listener: Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._pools: dict[str, Open] = {}
         self._closing: dict[str, Promise[None]] = {}
         self._seen: set[WorkerId] = set()
+        self._memory: dict[str, int] = {}  # by pool, as it was said last
         self._send: Callable[[messages.FromDriver], object] = lambda _: None
         self._me: Ref[SchedulerMessage] | None = None
 
@@ -194,6 +200,11 @@ class Scheduler(Actor[SchedulerMessage]):
     def workers(self) -> tuple[tuple[WorkerId, str, float], ...]:
         """Every worker that there may be, with its state and since when."""
         return self._roster.workers
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the largest worker occupies, as far as is known."""
+        return max(self._memory.values(), default=0)
 
     @property
     def is_stuck(self) -> bool:
@@ -273,6 +284,8 @@ class Scheduler(Actor[SchedulerMessage]):
         if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
             self._billing.left(now, words.worker, words.seconds)
             self._meter.stored(words.worker.pool, words.gets, words.puts)
+        if isinstance(words, messages.Pulse) and words.memory:
+            self._memory[words.pool] = words.memory
         if isinstance(words, messages.TurnedAway):
             self._billing.sent_away(now, words.worker)
         opened = self._pools.get(_pool_of(words))
@@ -316,6 +329,7 @@ class Scheduler(Actor[SchedulerMessage]):
                 opened.listener.put_nowait(Failed(StageFailed(opened.stage, reason, evidence)))
             case roster.Over(name):
                 self._pools.pop(name, None)
+                self._memory.pop(name, None)
                 self._closing.pop(name).keep(None)
             case _:
                 assert_never(command)

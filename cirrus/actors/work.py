@@ -76,24 +76,41 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class TrainWork:
-    """Learn ``train`` on the data set whose manifest is ``dataset``.
+    """Learn ``train`` on the data set whose manifest is ``dataset``, as the stage or trial called ``name``.
 
     ``base`` is added to a unit's number in the shards' ledgers, so that stages do not meet there.
     """
 
     train: Train
+    name: str
     dataset: str
     base: int
 
     def table(self, name: str) -> str:
         """The name on the shards of the kernel's table ``name``."""
-        return f"{self.train.name}.{name}"
+        return f"{self.name}.{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureWork:
+    """Measure models on the test rows of the data set whose manifest is ``dataset``.
+
+    Which model a unit is about says the object ``requests`` with the unit's number: it is the key of its ``TrainWork``.
+    """
+
+    dataset: str
+    requests: str
+
+    def request(self, unit: int) -> str:
+        """The key of the object that says what a unit is about."""
+        return f"{self.requests}{unit:09d}.txt"
 
 
 PREPARE_WORK: Codec[PrepareWork] = Codec(PrepareWork, LARGEST)
 ENCODING: Codec[Encoding] = Codec(Encoding, LARGEST)
 WRITTEN: Codec[Written] = Codec(Written, LARGEST)
 TRAIN_WORK: Codec[TrainWork] = Codec(TrainWork, LARGEST)
+MEASURE_WORK: Codec[MeasureWork] = Codec(MeasureWork, LARGEST)
 
 
 async def read_train_work(store: ObjectStore, key: str) -> TrainWork:
@@ -104,3 +121,8 @@ async def read_train_work(store: ObjectStore, key: str) -> TrainWork:
 def kernel_of(train: Train, features: int) -> Kernel:
     """The kernel that computes for the stage's model; ``PipelineError`` where it cannot be imported."""
     return made(train.model, features, train.optimizer)
+
+
+def tables_of(train: Train, name: str, features: int) -> dict[str, str]:
+    """The names of the kernel's tables, and their names on the shards, for the stage or trial called ``name``."""
+    return {spec.name: f"{name}.{spec.name}" for spec in kernel_of(train, features).tables()}

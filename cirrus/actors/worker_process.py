@@ -13,6 +13,7 @@ import uvloop
 
 from cirrus.actors.evaluate_job import EvaluateJob
 from cirrus.actors.jobs import Bench, Job
+from cirrus.actors.measure_job import MeasureJob
 from cirrus.actors.prepare_job import PrepareJob
 from cirrus.actors.train_job import TrainJob
 from cirrus.actors.worker import Worker
@@ -36,6 +37,8 @@ async def open_job(bench: Bench, key: str) -> Job:
             return await TrainJob.open(bench, key)
         case "evaluate":
             return await EvaluateJob.open(bench, key)
+        case "measure":
+            return await MeasureJob.open(bench, key)
 
 
 async def serve(assignment: Assignment) -> None:

@@ -83,6 +83,7 @@ def _outside(verbs: Any) -> None:
     killed.add_argument("--undo", action="store_true", help="with --all: let workers begin again")
     places.add_function(killed)
     killed.add_argument("--stage", metavar="STAGE", help="the stage that is not wanted, for the record")
+    killed.add_argument("--trial", type=int, metavar="N", help="end this trial alone; the run goes on")
     killed.add_argument("--reason", metavar="TEXT", default="by order", help="why (by order)")
 
 

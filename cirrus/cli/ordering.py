@@ -34,9 +34,13 @@ async def kill(arguments: Namespace) -> None:
         return
     run_id = arguments.run
     place = local(arguments.store)
-    standing = await ended(run_id, stage=arguments.stage, reason=arguments.reason, on=place)
+    trial = arguments.trial
+    standing = await ended(run_id, stage=arguments.stage, trial=trial, reason=arguments.reason, on=place)
     if arguments.json:
-        print_json({"run_id": run_id, "reason": arguments.reason, "run": standing})
+        print_json({"run_id": run_id, "trial": trial, "reason": arguments.reason, "run": standing})
+        return
+    if trial is not None:
+        print(f"trial {trial} of run {run_id} is killed: {arguments.reason}")
         return
     was = "it runs no more" if standing == "running" else "nobody drove it"
     print(f"run {run_id} is killed: {arguments.reason}; {was}, and it cannot be resumed")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cirrus.cloud.hosts import ShardHosts
 
-Role = Literal["prepare", "train", "evaluate"]
+Role = Literal["prepare", "train", "evaluate", "measure"]
 Side = Literal["driver", "worker"]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cirrus.events import Setting, TrialOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,21 @@ class SinkView:
     name: str
     dropped: int
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A trial that has ended: what it set, why it ended, and what it came to; see ``TrialFinished``.
+
+    ``metrics`` are those of a ``Train`` stage, and empty where the trial was not ``done``.
+    """
+
+    stage: str
+    number: int
+    settings: Mapping[str, Setting]
+    outcome: TrialOutcome
+    reason: str
+    loss: float
+    samples: int
+    dollars: float
+    metrics: Mapping[str, float] = field(default_factory=dict)

@@ -19,11 +19,11 @@ from cirrus.core import messages, roster, slots
 from cirrus.core.billing import Billing
 from cirrus.core.cost import Cost, Meter, Price
 from cirrus.core.ids import WorkerId
-from cirrus.driver import LOOK, ending
+from cirrus.driver import LOOK
 from cirrus.errors import BudgetExceeded, InvokeError, Killed, OutsideError, RunBusy, StageFailed, Throttled, WireError
 from cirrus.store.holding import Holding
 from cirrus.store.memory import MemoryStore
-from cirrus.tenure import RENEW, SILENT
+from cirrus.tenure import RENEW, SILENT, ending
 from cirrus.testing.sim.faults import FaultPlan
 from cirrus.testing.sim.fleet import GRACE, SimFleet
 from cirrus.testing.sim.network import End, Gone, Network
