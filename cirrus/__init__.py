@@ -63,8 +63,10 @@ from cirrus.events import (
 )
 from cirrus.models import LogisticRegression, ModelSpec
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov
-from cirrus.pipeline import Budget, Pipeline, Prepare, Train
+from cirrus.optuna_samplers import optuna_sampler
+from cirrus.pipeline import Budget, Pipeline, Prepare, Train, Tune
 from cirrus.runs import Run, resume, run, run_sync, start
+from cirrus.search import Grid, Halving, MedianStop, Random, choice, integers, log_uniform, uniform
 from cirrus.sinks.base import Sink
 from cirrus.sinks.exposition import Exposition
 from cirrus.sinks.jsonl import jsonl
@@ -115,6 +117,8 @@ __all__ = [
     "Event",
     "Executed",
     "Exposition",
+    "Grid",
+    "Halving",
     "Hash",
     "InputError",
     "InvokeError",
@@ -123,6 +127,7 @@ __all__ = [
     "Local",
     "LogisticRegression",
     "LossReported",
+    "MedianStop",
     "MinMax",
     "Model",
     "ModelSpec",
@@ -134,6 +139,7 @@ __all__ = [
     "PipelineError",
     "Prepare",
     "Price",
+    "Random",
     "Refused",
     "ResourcesReported",
     "Result",
@@ -160,6 +166,7 @@ __all__ = [
     "Train",
     "TrialFinished",
     "TrialStarted",
+    "Tune",
     "Unanswered",
     "UnitsReopened",
     "Untrusted",
@@ -171,19 +178,23 @@ __all__ = [
     "WorkersScaled",
     "attach",
     "aws",
+    "choice",
     "criteo",
     "csv",
     "emulated",
     "epochs",
     "every",
     "executor",
+    "integers",
     "jsonl",
     "kill",
     "libsvm",
     "local",
+    "log_uniform",
     "loss_below",
     "minutes",
     "mlflow",
+    "optuna_sampler",
     "prometheus",
     "resume",
     "run",
@@ -192,4 +203,5 @@ __all__ = [
     "scale",
     "start",
     "tensorboard",
+    "uniform",
 ]

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from cirrus.events import Setting, TrialOutcome
-from cirrus.optuna_sampler import MOST_SEED, OptunaSampler
+from cirrus.optuna_samplers import MOST_SEED, OptunaSampler
 from cirrus.search import Choice, Domain, Integers, LogUniform, Option, Settings, Uniform
 from cirrus.space import Space
 

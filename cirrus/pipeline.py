@@ -14,7 +14,7 @@ from cirrus.changes import changed
 from cirrus.errors import PipelineError
 from cirrus.models import LogisticRegression, ModelSpec
 from cirrus.optimizers import EXACT_L1, FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
-from cirrus.optuna_sampler import OptunaSampler
+from cirrus.optuna_samplers import OptunaSampler
 from cirrus.search import Choice, Domain, Grid, Halving, MedianStop, Pruner, Random, Settings
 from cirrus.sources import LibsvmSource, Source
 from cirrus.space import Space

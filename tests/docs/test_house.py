@@ -130,7 +130,7 @@ print(json.dumps([before, look()]))
 """
 
 OTHERS = """
-others = "aiobotocore.session aiohttp.web msgpack numpy rich.live safetensors.numpy sklearn uvloop"
+others = "aiobotocore.session aiohttp.web msgpack numpy optuna rich.live safetensors.numpy sklearn uvloop"
 for other in (others + " scipy.sparse scipy.special scipy.stats").split():
     with contextlib.suppress(ImportError):
         __import__(other)
