@@ -27,7 +27,7 @@ class Written:
     """
 
     def __init__(self, kernel: Kernel, name: str, open_writer: Callable[[], Writer]) -> None:
-        self.problem = ""
+        self._problem = ""
         self._kernel = kernel
         self._aside = Aside(name)
         self._pen = _Pen(open_writer)
@@ -41,6 +41,11 @@ class Written:
     def dropped(self) -> int:
         """Events that found no room, could not be written as they are, or were not written when the time was up."""
         return self._waiting.dropped + self._pen.left_out + self._lost
+
+    @property
+    def problem(self) -> str:
+        """The newest failure, or why an event was left out."""
+        return self._problem or self._pen.problem
 
     async def follow(self, events: AsyncIterator[Event]) -> None:
         async for event in events:
@@ -81,7 +86,7 @@ class Written:
             try:
                 await self._aside.call(lambda: self._pen.write(batch))
             except Exception as error:  # noqa: BLE001  whatever a sink does, the run goes on
-                self.problem = f"{type(error).__name__}: {error}"
+                self._problem = f"{type(error).__name__}: {error}"
             else:
                 self._held = 0
                 return True
@@ -97,6 +102,7 @@ class _Pen:
 
     def __init__(self, open_writer: Callable[[], Writer]) -> None:
         self.left_out = 0
+        self.problem = ""
         self._open = open_writer
         self._writer: Writer | None = None
 
@@ -107,8 +113,9 @@ class _Pen:
         while batch:
             try:
                 self._writer.take(batch[0])
-            except ValueError:
+            except ValueError as error:
                 self.left_out += 1
+                self.problem = str(error)
             del batch[0]
         self._writer.flush()
 
