@@ -62,8 +62,8 @@ async def kill(
 ) -> Standing:  # fmt: skip
     """End a run, or end it because one of its stages is not wanted, whoever drives it; it is not resumed any more.
 
-    With ``trial``, end that trial alone: the run goes on. Returns, when its driver has let go of it, whether the run was
-    ``running`` or ``parked``.
+    With ``trial``, end that trial alone: the run goes on. Returns, when its driver has let go of it, whether the run
+    was ``running`` or ``parked``.
     """
     checks.text("reason", reason)
     async with _opened(run_id, on) as store:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-
 Setting = float | int | str | bool
 """What a trial sets a field to, as it is told and written down."""
 

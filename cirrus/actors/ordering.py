@@ -48,8 +48,9 @@ async def give(order: Order, store: ObjectStore, run_id: str, clock: Clock) -> S
         if clock.monotonic() - began > PATIENCE:
             raise Closed(f"the driver of run {run_id!r} has not answered; the order stays until it does")
         await clock.sleep(LOOK)
-    while isinstance(order, KillOrder) and order.trial is None and await state_of(store, run_id, clock.wall(), is_gone) == "running":
-        await clock.sleep(LOOK)  # its driver ends what there is
+    if isinstance(order, KillOrder) and order.trial is None:
+        while await state_of(store, run_id, clock.wall(), is_gone) == "running":
+            await clock.sleep(LOOK)  # its driver ends what there is
     return "running"
 
 

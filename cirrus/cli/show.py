@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import AsyncIterator, Mapping, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol, assert_never
 
 from cirrus.cli.tally import Tally
@@ -17,9 +17,9 @@ from cirrus.events import (
     RowsPrepared,
     RunFinished,
     RunStarted,
+    Setting,
     ShardRestarted,
     ShardStarted,
-    Setting,
     SnapshotSkipped,
     StageFinished,
     StageProgress,
