@@ -29,7 +29,10 @@ MISTAKES = [
     for _, one in inspect.getmembers(errors, inspect.isclass)
     if issubclass(one, errors.CirrusError) and one.__module__ == errors.__name__
 ]
-WISHES = [pipeline.Pipeline, pipeline.Prepare, pipeline.Train, pipeline.Budget, cirrus.LogisticRegression]
+STAGES = [pipeline.Prepare, pipeline.Train, pipeline.Tune]
+WISHES = [pipeline.Pipeline, *STAGES, pipeline.Best, pipeline.Budget, cirrus.LogisticRegression]
+DOMAINS = [cirrus.choice, cirrus.uniform, cirrus.log_uniform, cirrus.integers]
+SEARCHES = [*DOMAINS, cirrus.Random, cirrus.Grid, cirrus.optuna_sampler, cirrus.Halving, cirrus.MedianStop]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
@@ -78,7 +81,7 @@ def test_every_field_of_a_wish_is_there(wish: Any) -> None:
     assert {field.name for field in dataclasses.fields(wish)} <= WORDS
 
 
-@pytest.mark.parametrize("wish", [pipeline.Prepare, pipeline.Train], ids=lambda wish: wish.__name__)
+@pytest.mark.parametrize("wish", STAGES, ids=lambda wish: wish.__name__)
 def test_defaults_are_what_the_tables_say(wish: Any) -> None:
     text = page("pipeline").partition(f"## `{wish.__name__}`")[2].partition("\n## ")[0]
     for field in dataclasses.fields(wish):
@@ -86,7 +89,7 @@ def test_defaults_are_what_the_tables_say(wish: Any) -> None:
         if field.default is not dataclasses.MISSING:
             assert default == f"`{field.default!r}`".replace("'", '"')
         else:
-            assert default.startswith("`")
+            assert default.startswith("`") == (field.default_factory is not dataclasses.MISSING)
 
 
 @pytest.mark.parametrize("rule", typing.get_args(optimizers.Optimizer), ids=lambda rule: rule.__name__)
@@ -102,6 +105,14 @@ def test_arguments_of_sources(make: Any) -> None:
         for one in inspect.signature(make).parameters.values()
     ]
     assert f"`{make.__name__}({names[0]}, *, {', '.join(names[1:])})`" in page("pipeline")
+
+
+@pytest.mark.parametrize("make", SEARCHES, ids=lambda make: make.__name__)
+def test_arguments_of_what_is_searched(make: Any) -> None:
+    signature = inspect.signature(make)
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    words = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    assert f"`{make.__name__}{words}`".replace("'", '"') in page("pipeline")
 
 
 @pytest.mark.parametrize("step", typing.get_args(steps.Step), ids=lambda step: step.__name__)
