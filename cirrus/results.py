@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cirrus import pictures
 from cirrus.core.cost import Cost
 from cirrus.core.views import Trial
 from cirrus.errors import RunError
@@ -28,6 +29,21 @@ class Result:
     history: tuple[LossReported, ...]
     trained: Model | None = field(default=None, repr=False)
     trials: tuple[Trial, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        figures = [
+            (stage, name.replace("_", " "), pictures.value(figure))
+            for stage, found in self.metrics.items()
+            for name, figure in found.items()
+        ]
+        rows = [(one.number, one.settings, one.outcome, one.loss, one.samples, one.dollars) for one in self.trials]
+        return pictures.framed(
+            pictures.heading(f"{self.run_id}: done"),
+            pictures.sentence(f"${self.cost.dollars:.4f}, {self.cost.invocations} workers started"),
+            pictures.table(("stage", "figure", "value"), figures),
+            pictures.trials(rows),
+        )
 
     @property
     def model(self) -> Model:

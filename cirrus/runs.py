@@ -22,6 +22,7 @@ from cirrus.core.cost import Cost
 from cirrus.core.views import SinkView, WorkerView
 from cirrus.emulator.place import emulated
 from cirrus.errors import Killed, PipelineError
+from cirrus.notebook import Picture, cells
 from cirrus.pipeline import Budget, Pipeline
 from cirrus.sinks.base import Sink
 from cirrus.sinks.outlets import Outlets, outlets
@@ -65,6 +66,10 @@ class Run:
     def sinks(self) -> tuple[SinkView, ...]:
         """Each sink of the run, and how many events did not reach it; complete once the run's block is left."""
         return self._sinks.views
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run as it is now."""
+        return Picture(self._bus.history).html()
 
     def events(self) -> AsyncIterator[events.Event]:
         """Everything that happens, from the beginning of the run to its end."""
@@ -195,8 +200,8 @@ async def start(
 
 
 async def run(pipeline: Pipeline, *, on: Where | None = None, sinks: Sequence[Sink] = ()) -> Result:
-    """Run a pipeline to its end; cancelling the task leaves nothing running."""
-    async with start(pipeline, on=on, sinks=sinks) as going:
+    """Run a pipeline to its end; cancelling the task leaves nothing running. A notebook shows it meanwhile."""
+    async with start(pipeline, on=on, sinks=(*sinks, *cells())) as going:
         return await going.result()
 
 
@@ -207,7 +212,7 @@ async def resume(
 
     The limits that ``budget`` sets hold from now on: one that has ended the run has to be raised.
     """
-    async with start(run_id, on=on, budget=budget, sinks=sinks) as going:
+    async with start(run_id, on=on, budget=budget, sinks=(*sinks, *cells())) as going:
         return await going.result()
 
 

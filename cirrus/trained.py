@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cirrus import pictures
 from cirrus.errors import InputError, NotFound, PipelineError, StoreError
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.kernels import kernel_of
@@ -124,6 +125,14 @@ class Model:
         fitted.n_features_in_ = self.encoder.features
         fitted.n_iter_ = np.array([0], np.int32)
         return fitted
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        tables = [(name, " x ".join(map(str, table.shape))) for name, table in self.weights.items()]
+        figures = [(name.replace("_", " "), pictures.value(figure)) for name, figure in self.metrics.items()]
+        return pictures.framed(
+            pictures.heading(repr(self.spec)), pictures.table(("of the model", "value"), [*tables, *figures])
+        )
 
     def _encoded(self, rows: Given) -> Rows:
         features = self.encoder.features

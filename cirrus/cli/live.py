@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cirrus.cli.show import Spent, sentence
-from cirrus.cli.tally import Sight, Tally
 from cirrus.clock import SystemClock
+from cirrus.core.tally import Sight, Tally
 from cirrus.events import Event, LossReported, RunStarted, StageFinished, StageProgress, StageStarted, WorkerStarted
 
 TIMES_A_SECOND = 8

@@ -7,8 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol, assert_never
 
-from cirrus.cli.tally import Tally
 from cirrus.core.cost import Cost
+from cirrus.core.tally import Tally
 from cirrus.events import (
     Event,
     InvokeFailed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from cirrus.errors import PipelineError
 from cirrus.events import Event
 from cirrus.sinks.base import Outlet
 from cirrus.sinks.exposition import Exposition
+from cirrus.sinks.pausing import pause
 from cirrus.sinks.written import FIRST_PAUSE, LONGEST_PAUSE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Served:
         self._over.set()
 
     async def pour(self) -> None:
-        pause = FIRST_PAUSE
+        seconds = FIRST_PAUSE
         while not self._over.is_set():
             listener = await self._kernel.blocking(_listener, self._sink, self._exposition)
             try:
@@ -73,9 +73,8 @@ class _Served:
                 await self._over.wait()
             except OSError as error:
                 self.problem = str(error)
-                with contextlib.suppress(TimeoutError):
-                    await self._kernel.within(pause, self._over.wait())
-                pause = min(2.0 * pause, LONGEST_PAUSE)
+                await pause(self._kernel, seconds, self._over)
+                seconds = min(2.0 * seconds, LONGEST_PAUSE)
             finally:
                 await undisturbed(listener.stop())
 

@@ -10,6 +10,7 @@ from cirrus.actors.kernel import Kernel
 from cirrus.events import Event
 from cirrus.sinks.aside import Aside
 from cirrus.sinks.base import Writer
+from cirrus.sinks.pausing import pause
 from cirrus.sinks.waiting import Waiting
 
 AT_ONCE = 256
@@ -80,7 +81,7 @@ class Written:
     async def _write(self, batch: list[Event]) -> bool:
         """Write until it is done; ``False`` where it fails and nothing more will come."""
         self._held = len(batch)
-        pause = FIRST_PAUSE
+        seconds = FIRST_PAUSE
         while True:
             last = self._over.is_set()
             try:
@@ -92,9 +93,8 @@ class Written:
                 return True
             if last:
                 return False
-            with contextlib.suppress(TimeoutError):
-                await self._kernel.within(pause, self._over.wait())
-            pause = min(2.0 * pause, LONGEST_PAUSE)
+            await pause(self._kernel, seconds, self._over)
+            seconds = min(2.0 * seconds, LONGEST_PAUSE)
 
 
 class _Pen:
