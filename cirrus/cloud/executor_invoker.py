@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 from cirrus.clock import Clock, SystemClock
 from cirrus.cloud.assignments import assignment_from_json, assignment_to_json
@@ -18,6 +18,9 @@ from cirrus.errors import InvokeError
 from cirrus.store.aside import aside
 
 GRACE = 5.0
+
+EXACT = (ProcessPoolExecutor, ThreadPoolExecutor)
+"""Whose calls cannot be cancelled once they have begun; Dask says that one is, and lets it go on."""
 
 Told = tuple[Cause, str, float]
 """How a worker ended: cause, detail, seconds that it lived."""
@@ -81,7 +84,9 @@ class ExecutorInvoker:
         call.add_done_callback(told)
 
     async def stop(self, worker: WorkerId) -> None:
-        """Take back the worker's calls that have not begun."""
+        """Take back the worker's calls that have not begun, where the executor knows which these are."""
+        if not isinstance(self._executor, EXACT):
+            return
         for call, name in tuple(self._calls.items()):
             if name == worker:
                 await aside(call.cancel)
@@ -97,7 +102,10 @@ class ExecutorInvoker:
         await self._over.wait()
 
     async def close(self) -> None:
-        """Take back what has not begun, and wait a while for the others, which the shards have sent away."""
+        """Take back what has not begun, and wait a while for the others, which the shards have sent away.
+
+        What has not ended then is cancelled, so that it does not begin any more.
+        """
         self._over.set()
         for worker in set(self._calls.values()):
             await self.stop(worker)
@@ -111,6 +119,8 @@ class ExecutorInvoker:
         try:
             cause, detail, seconds = call.result()
         except CancelledError:
+            if not isinstance(self._executor, EXACT):
+                return  # perhaps it goes on: who is not told of an end bills it to its timeout
             cause, detail, seconds = "killed", "its call was taken back", 0.0
         except Exception as error:  # noqa: BLE001  whatever an executor has for processes that are gone
             cause, detail = "crashed", f"the executor lost it: {error!r}"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -19,9 +19,9 @@ from cirrus.cloud.executors import executor
 from cirrus.cloud.local import MEGABYTE
 from cirrus.core.cost import FREE, Price
 from cirrus.runs import run
-from cirrus.testing.contracts.invoker import InvokerContract
 from tests.chaos.ground import Oracle
 from tests.cloud.children import COMMAND, assignment
+from tests.cloud.held import HeldContract
 
 pytestmark = [
     pytest.mark.asyncio(loop_factories=["asyncio"]),
@@ -30,8 +30,8 @@ pytestmark = [
 ]
 
 
-def invoker_on(pool: Executor) -> ExecutorInvoker:
-    return ExecutorInvoker(pool, COMMAND, SystemClock(), 5.0, FREE)
+def invoker_on(pool: Executor, grace: float = 5.0) -> ExecutorInvoker:
+    return ExecutorInvoker(pool, COMMAND, SystemClock(), grace, FREE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,26 +60,22 @@ def dask() -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-class TestPool(InvokerContract):
+class TestPool(HeldContract):
     """A pool of processes of this machine."""
-
-    ends_workers: ClassVar[bool] = False
 
     @pytest.fixture
     async def invoker(self, processes: Executor) -> AsyncIterator[ExecutorInvoker]:
-        made = invoker_on(processes)
+        made = invoker_on(processes, grace=0.2)
         yield made
         await made.close()
 
 
-class TestDask(InvokerContract):
+class TestDask(HeldContract):
     """A cluster of Dask, whose workers are processes of this machine."""
-
-    ends_workers: ClassVar[bool] = False
 
     @pytest.fixture
     async def invoker(self, dask: Executor) -> AsyncIterator[ExecutorInvoker]:
-        made = invoker_on(dask)
+        made = invoker_on(dask, grace=0.2)
         yield made
         await made.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar
@@ -13,23 +14,29 @@ import pytest
 from cirrus.clock import SystemClock
 from cirrus.cloud import lambda_invoker
 from cirrus.cloud.aws import LambdaFunction
-from cirrus.cloud.base import Assignment, Unreached
+from cirrus.cloud.base import Assignment, Exit, Invoker, Unreached
 from cirrus.cloud.lambda_invoker import LambdaInvoker, open_client
 from cirrus.core.ids import WorkerId
 from cirrus.emulator.emulator import Emulator
+from cirrus.emulator.identity import NAME
+from cirrus.emulator.invocations import Delivered
 from cirrus.errors import InvokeError, Unanswered
 from cirrus.store.sigv4 import Credentials
-from cirrus.testing.contracts.invoker import InvokerContract
+from tests.cloud.held import HeldContract
 from tests.cloud.lambda_ground import at, function_of
 
 DEEDS = """
-import time
+import json, socket
 
 def handler(event, context):
+    print(json.dumps([context.aws_request_id, event.get("worker")]), flush=True)
     if event.get("run_id") == "crash":
         raise RuntimeError("told to crash")
-    if event.get("run_id") == "linger":
-        time.sleep(20)
+    if event.get("run_id") == "hold":
+        host, port = event["shards"][0].split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"up\\n")
+            connection.recv(1)
     return {}
 """
 REFUSES = "def handler(event, context): raise ValueError(sorted(event))"
@@ -49,10 +56,29 @@ async def invoker(function: Emulator) -> AsyncIterator[LambdaInvoker]:
     await made.close()
 
 
-class TestLambda(InvokerContract):
-    """Everything that an invoker must do whose provider does not tell how workers end."""
+class TestLambda(HeldContract):
+    """Everything that an invoker must do whose provider neither ends workers nor tells how they end."""
 
     tells_ends: ClassVar[bool] = False
+
+    @pytest.fixture(autouse=True)
+    def _books(self, function: Emulator) -> None:
+        self.function = function
+        self.read = 0
+
+    async def ends(self, invoker: Invoker, count: int) -> list[Exit]:  # noqa: ARG002  it tells nothing
+        """As the emulator's books and the function's log have them."""
+        first, self.read = self.read, self.read + count
+        async with asyncio.timeout(self.patience):
+            while len(self.function.delivered) < self.read:
+                await asyncio.sleep(0.005)
+        log = self.function.log(NAME).read_text()
+        begun = dict(json.loads(line) for line in log.splitlines() if line.startswith('["'))
+        return [self._end(one, begun[one.request_id], log) for one in self.function.delivered[first : self.read]]
+
+    def _end(self, event: Delivered, worker: tuple[str, int, int], log: str) -> Exit:
+        (report,) = [one for one in self.function.reports if one.request_id == event.request_id]
+        return Exit(WorkerId(*worker), "finished" if event.ended == "done" else "crashed", log, report.seconds)
 
 
 async def test_terms_are_those_of_the_function_and_asking_is_paid_for(
