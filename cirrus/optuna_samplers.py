@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cirrus import checks
@@ -20,6 +21,9 @@ SPACE = "search_space"
 """The argument of optuna's grid that is made from the stage's space."""
 
 MOST_SEED = 2**32 - 1
+
+NEEDS = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
+"""What samplers import only when they first propose something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,9 @@ class OptunaSampler:
             raise PipelineError("optuna_sampler.sampler", self.sampler, allowed) from error
         known = [name for name in samplers.__all__ if name.endswith("Sampler") and name != "BaseSampler"]
         checks.one_of("optuna_sampler.sampler", self.sampler, known)
+        more = NEEDS.get(self.sampler, "optuna")
+        if find_spec(more) is None:
+            raise PipelineError("optuna_sampler.sampler", self.sampler, f"another, or this after pip install {more}")
         kind: type[BaseSampler] = getattr(samplers, self.sampler)
         return kind
 

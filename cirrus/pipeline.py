@@ -84,13 +84,15 @@ class Best:
     name: str = "train"
 
     def __post_init__(self) -> None:
+        checks.stage("train.name", self.name)
         self.resolved(Train(), {})
 
     def resolved(self, train: Train, settings: Settings) -> Train:
         """What is learnt, where ``train`` was tuned and those ``settings`` won."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         mine = {name: value for name, value in values.items() if value is not None}
-        return changed("train.best", train, {**settings, **mine})
+        theirs = {path: value for path, value in settings.items() if path.partition(".")[0] not in mine}
+        return changed("train.best", train, {**theirs, **mine})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,12 +95,13 @@ class Uniform(Domain):
 
     def __post_init__(self) -> None:
         _check_ends("uniform", self.low, self.high, -1e300, 1e300)
+        _make_floats(self)
 
     def at(self, chance: float) -> float:
         return _between(self.low + chance * (self.high - self.low), self.low, self.high)
 
     def edges(self) -> tuple[float, float]:
-        return float(self.low), float(self.high)
+        return self.low, self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,14 @@ class LogUniform(Domain):
 
     def __post_init__(self) -> None:
         _check_ends("log_uniform", self.low, self.high, 1e-300, 1e300)
+        _make_floats(self)
 
     def at(self, chance: float) -> float:
         low, high = math.log(self.low), math.log(self.high)
         return _between(math.exp(low + chance * (high - low)), self.low, self.high)
 
     def edges(self) -> tuple[float, float]:
-        return float(self.low), float(self.high)
+        return self.low, self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,8 @@ def _check_options(name: str, options: object) -> None:
         raise PipelineError(name, options, allowed)
     kinds = float | int | str | bool | SGD | Momentum | Nesterov | Adagrad | Adam | FTRL | ModelSpec
     for one in options:
-        if not isinstance(one, kinds) or (isinstance(one, int | float) and not -checks.MOST <= one <= checks.MOST):
+        most = 2**63 - 1 if isinstance(one, int) else checks.MOST
+        if not isinstance(one, kinds) or (isinstance(one, int | float) and not -most <= one <= most):
             raise PipelineError(name, one, allowed)
     if any(one in options[:number] for number, one in enumerate(options)):
         raise PipelineError(name, options, "each option once")
@@ -229,5 +232,10 @@ def _check_ends(name: str, low: float, high: float, least: float, most: float) -
     checks.within(f"{name}.high", high, low, most)
 
 
+def _make_floats(domain: Uniform | LogUniform) -> None:
+    for name in ("low", "high"):
+        object.__setattr__(domain, name, float(getattr(domain, name)))
+
+
 def _between(value: float, low: float, high: float) -> float:
-    return float(min(max(value, low), high))
+    return min(max(value, low), high)
