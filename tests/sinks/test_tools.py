@@ -270,7 +270,7 @@ def down(tmp_path: Path) -> Iterator[tuple[Sink, ...]]:
 def figures_of(result: Result) -> dict[str, object]:
     """What does not depend on the hour."""
     train = result.metrics["train"]
-    return {name: train[name] for name in ("samples", "steps", "log_loss", "auc", "accuracy", "train_loss")}
+    return {name: train[name] for name in ("samples", "steps", "log_loss", "auc", "accuracy")}
 
 
 async def test_with_each_of_them_down_the_run_is_the_same(clicks: Path, tmp_path: Path, down: tuple[Sink, ...]) -> None:
