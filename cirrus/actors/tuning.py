@@ -34,6 +34,8 @@ TELL = 0.25
 PER_EVALUATOR = 8
 """Trials for which one worker measures."""
 
+ASTRAY = Abandon("diverged", "the loss on the test rows is no number")
+
 Decide = Callable[[str, Mapping[str, JSON]], Awaitable[object]]
 
 
@@ -301,9 +303,13 @@ class _Tuning:
         fields: dict[str, JSON] = {"stage": stage, "trial": at.trial, "rung": at.rung, **finite({"loss": at.loss})}
         await self._wheel.decide("rung", fields)
         stopped = self._judge.reported(at.trial, self._judge.rungs.index(at.rung), at.loss)
+        if not math.isfinite(at.loss):
+            await self._settle(at.trial, ASTRAY)
+            stopped |= {at.trial}
         for trial in sorted(stopped & self._living.keys()):
             if trial not in self._wheel.trials.settled:
-                await self._settle(trial, Abandon("pruned", f"{trial} is not among the best at {at.rung} blocks"))
+                reason = f"not among the best after {at.rung} of {self._units} blocks"
+                await self._settle(trial, Abandon("pruned", reason))
         if at.trial not in stopped:
             self._living[at.trial].training.mailbox.put_nowait(GoOn())
 
@@ -327,7 +333,7 @@ class _Tuning:
         number, stage = over.trial, self._stage.name
         how = over.how
         if how.outcome == "done" and not math.isfinite(over.metrics.get("log_loss", math.nan)):
-            how = Abandon("diverged", "the loss on the test rows is no number")
+            how = ASTRAY
         if number not in self._wheel.trials.settled:
             await self._settle(number, how, over.metrics)
         how = self._wheel.trials.settled[number]

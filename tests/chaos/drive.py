@@ -25,7 +25,7 @@ from cirrus.store.base import ObjectStore
 from cirrus.testing.crashing import kill
 from cirrus.testing.places import Troubled
 from cirrus.testing.stores import MeddledStore, Request
-from tests.chaos.clicks import check, clicks
+from tests.chaos.clicks import check, clicks, trials
 from tests.chaos.doom import DOOM, SHARD, SNAPSHOTS, WORKER, Doom, Doomed
 from tests.chaos.ground import Oracle
 from tests.chaos.models import Awaiting
@@ -41,7 +41,7 @@ class Task:
 
     folder: str
     run: str = ""
-    what: Literal["oracle", "clicks"] = "oracle"
+    what: Literal["oracle", "clicks", "tune"] = "oracle"
     fall_after: str = ""
     doom: str = ""
     store: str = ""
@@ -97,7 +97,9 @@ async def drive(task: Task) -> dict[str, float]:
             task.oracle.check(result)
             return figures
         await check(place.open(), result)
-        return figures | {name: one for name, one in result.metrics["train"].items() if math.isfinite(one)}
+        figures |= {f"trial {one.number}": one.loss for one in result.trials if math.isfinite(one.loss)}
+        learnt = result.metrics["tune" if task.what == "tune" else "train"]
+        return figures | {name: one for name, one in learnt.items() if math.isfinite(one)}
 
 
 def doomed(place: Troubled, doom: Doom) -> Troubled:
@@ -110,6 +112,8 @@ def doomed(place: Troubled, doom: Doom) -> Troubled:
 
 def pipeline(task: Task, folder: Path) -> Pipeline:
     """What is driven."""
+    if task.what == "tune":
+        return trials(folder, task.workers, task.shards)
     if task.what == "clicks":
         return clicks(folder, task.workers, task.shards)
     stage = task.oracle.train(workers=task.workers, shards=task.shards)
