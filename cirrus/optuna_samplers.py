@@ -55,12 +55,12 @@ class OptunaSampler:
         return self.sampler in ("GridSampler", "BruteForceSampler")
 
     def made(self, seed: int, space: Mapping[str, Sequence[Setting]]) -> BaseSampler:
-        """The sampler itself, with that seed in place of its own; a grid goes through ``space``."""
+        """The sampler itself, with that seed unless it has one of its own; a grid goes through ``space``."""
         kind = self._kind()
         arguments = inspect.signature(kind).parameters
-        ours: dict[str, Any] = {"seed": seed, SPACE: space}
+        ours: dict[str, Any] = {"seed": seed % (MOST_SEED + 1), SPACE: space}
         try:
-            return kind(**dict(self.settings) | {name: value for name, value in ours.items() if name in arguments})
+            return kind(**{name: value for name, value in ours.items() if name in arguments} | dict(self.settings))
         except (TypeError, ValueError, ImportError) as error:
             allowed = f"what optuna's {self.sampler} takes: {', '.join(arguments)} ({error})"
             raise PipelineError("optuna_sampler", dict(self.settings), allowed) from error

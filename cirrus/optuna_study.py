@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from cirrus.events import Setting, TrialOutcome
-from cirrus.optuna_samplers import MOST_SEED, OptunaSampler
+from cirrus.optuna_samplers import OptunaSampler
 from cirrus.search import Choice, Domain, Integers, LogUniform, Option, Settings, Uniform
 from cirrus.space import Space
 
@@ -19,34 +19,34 @@ from cirrus.space import Space
 class Study:
     """At most ``trials`` proposals of a sampler, which depend on what had been told when each was asked for.
 
-    A driver that takes over has a sampler with another seed, since the same would propose the same again.
+    The sampler of a driver that takes over begins where the one before began: what it proposes again is passed over.
     """
 
     def __init__(self, space: Space, trials: int, sampler: OptunaSampler, seed: int) -> None:
-        given = sampler.settings.get("seed")
         self._space = space
-        self._sampler = sampler
-        self._seed = seed if given is None else int(given)
+        self._grid = sampler.grid
         self._most = min(trials, _combinations(space, sampler)) if sampler.exhaustive else trials
-        self._study = _Study(sampler.made(self._seed % (MOST_SEED + 1), _listed(space)))
+        self._study = _Study(sampler.made(seed, _listed(space)))
         self._open: dict[int, Trial] = {}
-        self._fresh = True
+        self._recalled: list[Settings] = []
 
     def ask(self, number: int) -> Settings | None:
         """The settings that the sampler proposes next; ``None``: it is at its end, or these are enough."""
         if number >= self._most or self._study.over:
             return None
-        if not self._fresh and not self._sampler.grid:
-            self._study.sampler = self._sampler.made((self._seed + number) % (MOST_SEED + 1), {})
-        self._fresh = True
-        return self._begin(number)
+        settings = self._begin(number)
+        for _ in self._recalled:
+            if settings not in self._recalled:
+                break
+            self._study.tell(self._open[number], state=TrialState.FAIL)
+            settings = self._begin(number)
+        return settings
 
     def recall(self, number: int, settings: Settings) -> None:
         """Let a trial begin with those settings; a grid has the same for that number."""
-        if not self._sampler.grid:
+        if not self._grid:
             self._study.enqueue_trial({path: _label(value) for path, value in settings.items()})
-        self._begin(number)
-        self._fresh = False
+        self._recalled.append(self._begin(number))
 
     def tell(self, number: int, outcome: TrialOutcome, loss: float) -> None:
         """What is no number, or has diverged, is worse than whatever was pruned; one that was killed tells nothing."""
