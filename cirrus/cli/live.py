@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from math import isnan
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,19 +15,34 @@ from rich.text import Text
 from cirrus.cli.show import Spent, sentence
 from cirrus.clock import SystemClock
 from cirrus.core.tally import Sight, Tally
-from cirrus.events import Event, LossReported, RunStarted, StageFinished, StageProgress, StageStarted, WorkerStarted
+from cirrus.events import (
+    Event,
+    LossReported,
+    RunStarted,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TrialStarted,
+    WorkerStarted,
+)
+from cirrus.pictures import value
 
 TIMES_A_SECOND = 8
 BAR = 16
-QUIET = StageProgress | LossReported | WorkerStarted | StageStarted | StageFinished
+MOST_TRIALS = 12
+MARGIN = 8
+"""Lines of the terminal that trials leave free."""
+
+QUIET = StageProgress | LossReported | WorkerStarted | StageStarted | StageFinished | TrialStarted
 """What the moving lines say already."""
 
 
 class LiveShow:
     """Bars of the stages with progress, workers, rate and loss, and the run's cost below them."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        """Show it on the console of standard error, or on ``console``."""
+        self._console = Console(stderr=True) if console is None else console
         self._tally = Tally()
         self._clock = SystemClock()
         self._zero = self._clock.monotonic()
@@ -34,10 +50,10 @@ class LiveShow:
     async def follow(self, events: AsyncIterator[Event], spent: Spent | None) -> None:
         def picture() -> RenderableType:
             if spent is None:
-                return Group(*self._stages())
+                return Group(*self._stages(), *self._trials())
             cost = spent()
             line = f"${cost.dollars:.4f}, ${cost.dollars_per_second:.6f}/s, {cost.invocations} workers started"
-            return Group(*self._stages(), Text(line, style="dim"))
+            return Group(*self._stages(), *self._trials(), Text(line, style="dim"))
 
         with Live(get_renderable=picture, console=self._console, refresh_per_second=TIMES_A_SECOND) as live:
             async for event in events:
@@ -56,6 +72,25 @@ class LiveShow:
         for name, sight in tuple(self._tally.stages.items()):
             table.add_row(*_cells(name, sight, self._tally.workers(name), now))
         return [table] if table.row_count else []
+
+    def _trials(self) -> list[RenderableType]:
+        """The best trials of the stage that tunes, as a table, while it does; nothing of other stages."""
+        going = [name for name, sight in self._tally.stages.items() if sight.seconds is None]
+        found = [trial for trial in self._tally.ranked if trial.stage in going]
+        if not found:
+            return []
+        shown = found[: max(1, min(MOST_TRIALS, self._console.height - MARGIN))]
+        names = list(dict.fromkeys(name for trial in shown for name in trial.settings))
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in ("trial", *names, "state", "loss", "samples"):
+            table.add_column(Text(name))  # as a text, for rich reads words in brackets as style
+        for trial in shown:
+            settings = [Text(value(trial.settings.get(name, ""))) for name in names]
+            loss = "" if isnan(trial.loss) else f"{trial.loss:.4f}"
+            style = "" if trial.state == "running" else "dim"
+            table.add_row(str(trial.number), *settings, trial.state, loss, f"{trial.samples:,}", style=style)
+        more = len(found) - len(shown)
+        return [table, *([Text(f"{more} more trials", style="dim")] if more else [])]
 
 
 def _cells(name: str, sight: Sight, workers: int, now: float) -> tuple[RenderableType, ...]:

@@ -79,19 +79,47 @@ class Lines:
             case StageProgress(stage=stage):
                 sight = self._tally.stages[stage]
                 rate = f", {sight.rate:,.0f} rows/s, {self._tally.workers(stage)} workers" if sight.rate else ""
-                return sentence(event) + rate if event.done == event.total or self._due(event) else ""
-            case LossReported():
+                line = sentence(event) + rate + self._running(stage)
+                return line if event.done == event.total or self._due(event) else ""
+            case LossReported(trial=None):
                 return sentence(event) if event.final or self._due(event) else ""
+            case LossReported() | TrialStarted() | TrialFinished():
+                return self._tried(event)
+            case StageFinished(stage=stage):
+                return sentence(event) + self._best(stage)
             case WorkerStarted(stage=stage):
                 return f"{stage}: all workers are here" if self._complete(stage) else ""
             case _:
                 return sentence(event)
 
+    def _running(self, stage: str) -> str:
+        states = [trial.state for trial in self._tally.trials.values() if trial.stage == stage]
+        running = states.count("running")
+        return f", {running} trials go on, {len(states) - running} are over" if states else ""
+
+    def _best(self, stage: str) -> str:
+        best = self._tally.best(stage)
+        if best is None:
+            return ""
+        return f"; the best is trial {best.number} at log loss {best.loss:.4f}: {settled(best.settings)}"
+
+    def _tried(self, event: LossReported | TrialStarted | TrialFinished) -> str:
+        """A trial's end says it all, and there are many: only the best so far and those ended by order all have one."""
+        if not isinstance(event, TrialFinished):
+            return ""
+        best = self._tally.best(event.stage)
+        is_best = best is not None and best.number == event.trial
+        if not (is_best or event.outcome == "killed" or self._due(event)):
+            return ""
+        trial = self._tally.trials.get((event.stage, event.trial))
+        settings = f" ({settled(trial.settings)})" if trial is not None and trial.settings else ""
+        return sentence(event) + settings + (", the best so far" if is_best else "")
+
     def _complete(self, stage: str) -> bool:
         sight = self._tally.stages.get(stage)
         return sight is not None and self._tally.workers(stage) == sight.wished
 
-    def _due(self, event: StageProgress | LossReported) -> bool:
+    def _due(self, event: StageProgress | LossReported | TrialFinished) -> bool:
         kind = type(event), event.stage
         due = event.at - self._said.get(kind, -LEAST_PAUSE) >= max(LEAST_PAUSE, PAUSE * event.at)
         if due:

@@ -130,6 +130,10 @@ class Tally:
         """How many workers of a stage are here, those of its trials included, without the one that evaluates."""
         return sum(not pool.endswith(EVALUATOR) for pool, _ in self.stages[stage].here)
 
+    def best(self, stage: str) -> TrialSight | None:
+        """The stage's trial with the least loss, those that go on included."""
+        return next((trial for trial in self.ranked if trial.stage == stage and math.isfinite(trial.loss)), None)
+
     @property
     def ranked(self) -> list[TrialSight]:
         """All trials, the best first."""
