@@ -39,9 +39,6 @@ async def give(order: Order, store: ObjectStore, run_id: str, clock: Clock) -> S
     began = clock.monotonic()
     while not await _heeded(box, name):
         if await state_of(store, run_id, clock.wall(), is_gone) == "parked":
-            if isinstance(order, KillOrder) and order.trial is not None:
-                await box.withdraw(name)
-                raise PipelineError("run", run_id, "a run that goes on, where a trial is to end; this one is parked")
             with suppress(RunBusy):  # somebody has just taken it up, or its driver lives after all: it will answer
                 await _without_driver(store, run_id, name, order, clock)
                 return "parked"
@@ -72,6 +69,9 @@ async def _without_driver(store: ObjectStore, run_id: str, name: str, order: Ord
     elif outcome in OVER:
         await box.withdraw(name)
         raise PipelineError("run", run_id, f"a run that is not over; this one is {outcome}")
+    elif isinstance(order, KillOrder) and order.trial is not None:
+        await box.withdraw(name)
+        raise PipelineError("run", run_id, "a run that goes on, where a trial is to end; this one is parked")
     elif isinstance(order, KillOrder):
         await _kill(store, run_id, name, order.reason, clock)
         await box.withdraw(name)

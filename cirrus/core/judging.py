@@ -1,7 +1,8 @@
 """Which trials go on: each is measured at some points of its work and held against all that have come as far.
 
-A judgement is never final for those that go on: whenever another trial comes as far, all are judged again. Of a trial
-that has ended what it has reported stays, but it is not named any more. A loss that is not a number is the worst.
+A judgement is never final for those that go on: whenever another trial comes as far, all are judged again that have not
+come further meanwhile. So the best of those that came furthest always goes on. Of a trial that has ended what it has
+reported stays, but it is not named any more. A loss that is not a number is the worst.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Judge:
         """A trial has come to ``rungs[rung]`` units with that loss: all trials that are to be stopped now."""
         reports = self._reports[rung]
         reports[trial] = loss
-        return frozenset(_worse(self._prune, reports) - self._ended)
+        further = {one for later in self._reports[rung + 1 :] for one in later}
+        return frozenset(_worse(self._prune, reports) - further - self._ended)
 
     def ended(self, trial: int) -> None:
         """A trial is over, for whatever reason."""

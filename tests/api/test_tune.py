@@ -127,10 +127,12 @@ async def test_a_trial_that_is_killed_takes_its_workers_along_and_no_other(rows:
 
 async def test_a_trial_is_killed_from_elsewhere(rows: Source, place: Local) -> None:
     pipeline = tuned(rows, {"optimizer.rate": choice(0.05, 0.1)}, sampler=Grid(), prune=None, passes=400)
+    ordered = False
     async with start(pipeline, on=place) as going:
         async for event in going.events():
             match event:
-                case events.LossReported(trial=0):
+                case events.LossReported(trial=0) if not ordered:
+                    ordered = True
                     assert await cirrus.kill(going.run_id, trial=0, reason="from elsewhere", on=place) == "running"
                     await going.kill(trial=1, reason="here")
                 case events.TrialFinished(trial=0, outcome=outcome, reason=reason):
