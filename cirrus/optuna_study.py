@@ -25,14 +25,14 @@ class Study:
     def __init__(self, space: Space, trials: int, sampler: OptunaSampler, seed: int) -> None:
         self._space = space
         self._grid = sampler.grid
-        self._most = min(trials, _combinations(space, sampler)) if sampler.exhaustive else trials
+        self.most = min(trials, _combinations(space, sampler)) if sampler.exhaustive else trials
         self._study = _Study(sampler.made(seed, _listed(space)))
         self._open: dict[int, Trial] = {}
         self._recalled: list[Settings] = []
 
     def ask(self, number: int) -> Settings | None:
         """The settings that the sampler proposes next; ``None``: it is at its end, or these are enough."""
-        if number >= self._most or self._study.over:
+        if number >= self.most or self._study.over:
             return None
         settings = self._begin(number)
         for _ in self._recalled:

@@ -25,6 +25,10 @@ class Proposals(Protocol):
     have ended, and asks from there.
     """
 
+    @property
+    def most(self) -> int:
+        """How many there are, at most."""
+
     def ask(self, number: int) -> Settings | None:
         """The settings of a trial; ``None``: there are no more."""
 
@@ -40,12 +44,12 @@ class Drawn:
     """At random: a trial depends on the seed and its number alone."""
 
     space: Space
-    trials: int
+    most: int
     seed: int
 
     def ask(self, number: int) -> Settings | None:
         """The settings drawn for that number."""
-        if number >= self.trials:
+        if number >= self.most:
             return None
         return self.space.settings(lambda path, domain: domain.at(chance(self.seed, number, path)))
 
@@ -61,6 +65,11 @@ class Listed:
     """One after the other from a list."""
 
     found: tuple[Settings, ...]
+
+    @property
+    def most(self) -> int:
+        """All of them."""
+        return len(self.found)
 
     def ask(self, number: int) -> Settings | None:
         """The settings at that place."""

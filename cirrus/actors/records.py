@@ -18,6 +18,7 @@ from cirrus.core.cost import Cost
 from cirrus.errors import Conflict, InputError, NotFound, PipelineError, WireError
 from cirrus.events import TrialOutcome
 from cirrus.pipeline import Budget, Pipeline
+from cirrus.store.aside import aside
 from cirrus.store.base import ObjectStore
 from cirrus.store.fields import JSON, Fields, to_json
 from cirrus.store.holding import Holding, Spent
@@ -203,7 +204,9 @@ async def read_run(store: ObjectStore, run_id: str) -> tuple[Pipeline, Mapping[s
     except NotFound as error:
         raise PipelineError("run", run_id, "the id of a run in this store; see cirrus ls") from error
     try:
-        return PIPELINE.from_json(fields.text("pipeline")), fields.mapping("input")
+        text = fields.text("pipeline")
+        pipeline = await aside(lambda: PIPELINE.from_json(text))  # which imports models, and optuna for its samplers
+        return pipeline, fields.mapping("input")
     except WireError as error:
         raise fields.wrong("pipeline", f"cannot be read: {error}") from error
 

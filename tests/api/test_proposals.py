@@ -65,6 +65,7 @@ def asked(found: Proposals) -> list[Settings]:
     while (settings := found.ask(len(made))) is not None:
         made.append(settings)
     assert found.ask(len(made) + 7) is None
+    assert found.most == len(made)
     return made
 
 
