@@ -16,6 +16,7 @@ from cirrus.cloud.places import Local
 from cirrus.core.forecast import Forecast, Line, Trial, samples_until
 from cirrus.core.terms import Terms
 from cirrus.pipeline import Budget, Pipeline, Prepare, Train, Tune
+from cirrus.proposals import proposals
 from cirrus.results import Result
 from cirrus.runs import start
 from cirrus.sources import Source
@@ -152,7 +153,7 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
     prepared = last.result.metrics[pipeline.prepare.name]
     rows, to_train = (prepared[name] * total / last.size for name in ("rows_in", "train"))
     stages: list[StageEstimate] = []
-    trials = {stage.name: stage.trials for stage in pipeline.learning if isinstance(stage, Tune)}
+    trials = {stage.name: proposals(stage).most for stage in pipeline.learning if isinstance(stage, Tune)}
     here = 0.0
     for stage, tried in zip(pipeline.planned, small.planned, strict=True):
         mine = Forecast.of(_trial(stage, seen[0]), _trial(stage, last), tried.workers)

@@ -17,14 +17,17 @@ from cirrus.cloud.places import local
 from cirrus.cloud.prices import read_prices
 from cirrus.errors import InputError, PipelineError
 from cirrus.estimates import Estimate, StageEstimate, estimate
+from cirrus.pipeline import Pipeline, Prepare, Train, Tune
 from cirrus.runs import run
+from cirrus.search import Grid, Halving, choice
 from cirrus.sources import libsvm
 from cirrus.testing.data import criteo_like
-from cirrus.until import loss_below
+from cirrus.until import epochs, loss_below
 from tests.chaos.ground import Oracle
 from tests.cloud.priced import PRICE, Priced, Trace
 
 SIZES = (1 << 20, 4 << 20)
+SIX = {"minibatch": choice(50, 100, 200), "depth": choice(1, 4)}
 FILE = """
 from cirrus import Budget, Pipeline, Prepare, Train, libsvm
 pipeline = Pipeline(name="small", data=libsvm({path!r}), stages=(Prepare(workers=1), Train(workers=2)),
@@ -72,6 +75,17 @@ async def test_a_command_estimates_a_file_and_names_the_same_on_one_machine(
     assert f"{3.0 / 3600 * 0.115:.6f} dollars on an m5.large" in said
     tell(found, "eu-central-1", replace(prices, hosts={}), arguments)
     assert "m5.large" not in capsys.readouterr().out
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_every_trial_counts_as_if_it_went_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "rows.libsvm"
+    path.write_bytes(b"".join(b"%d %d:1\n" % (number % 2, number % 50 + 1) for number in range(2000)))
+    search = Tune(Train(until=epochs(2)), space=SIX, sampler=Grid(), prune=Halving(), workers=3)
+    stages = (Prepare(workers=1), search, Train.best(workers=20, until=epochs(1)))
+    found = await estimate(Pipeline(name="tried", data=libsvm(path), stages=stages), local(), SystemClock())
+    assert [(one.stage, one.workers) for one in found.stages] == [("prepare", 1), ("tune", 3), ("train", 20)]
+    assert found.stages[1].rows == pytest.approx(12 * found.stages[2].rows)
 
 
 async def test_what_cannot_be_foreseen_is_refused_before_anything_runs(tmp_path: Path) -> None:
