@@ -8,6 +8,7 @@ import socket
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def pipeline(path: Path) -> Pipeline:
     return Pipeline(
         name="told", data=cirrus.criteo(str(path)), stages=(Prepare(steps=steps, test=0.2, workers=1), train)
     )
+
+
+def tuning(path: Path) -> Pipeline:
+    prepare, train = pipeline(path).stages
+    assert isinstance(train, Train)
+    space = {"optimizer.rate": cirrus.log_uniform(0.01, 0.5), "model.l2": cirrus.choice(0.0, 1e-6)}
+    tune = cirrus.Tune(replace(train, until=epochs(4)), space=space, trials=4, at_once=2, workers=2)
+    return replace(pipeline(path), stages=(prepare, tune, Train.best(workers=1)))
 
 
 async def tell(said: Sequence[Event], *sinks: Sink) -> tuple[SinkView, ...]:
@@ -146,20 +155,28 @@ async def test_all_tools_show_what_the_log_of_a_real_run_says(clicks: Path, tmp_
         cirrus.mlflow(tracking_uri=uri),
         cirrus.prometheus(port=port),
     )
-    async with cirrus.start(pipeline(clicks), on=store, sinks=sinks) as run:
+    async with cirrus.start(tuning(clicks), on=store, sinks=sinks) as run:
         await run.result()
         async with ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as answer:
             shown = in_prometheus(await answer.text())
     assert [view.dropped for view in run.sinks] == [0, 0, 0, 0]
     said = [event async for event in cirrus.attach(run.run_id, on=store)]
     wanted = expected(said)
-    assert len(wanted["train", "log_loss"]) > 2
+    lines = {"train", *(f"tune/trial{trial}" for trial in range(4))}
+    assert {name for name, _ in wanted} == lines
+    assert len(wanted["tune/trial0", "log_loss"]) >= 2
     parts = sorted((tmp_path / "store/runs" / run.run_id / "events").iterdir())
     assert (tmp_path / "events.jsonl").read_bytes() == b"".join(part.read_bytes() for part in parts)
     same(in_tensorboard(tmp_path / "curves" / run.run_id), wanted, 1e-7)
     curves, runs = in_mlflow(uri, run.run_id)
     same(curves, wanted)
-    assert {name: one.info.status for name, one in runs.items()} == dict.fromkeys(("", "prepare", "train"), "FINISHED")
+    assert {name: one.info.status for name, one in runs.items()} == dict.fromkeys(
+        ("", "prepare", "tune", *lines), "FINISHED"
+    )
+    told = {line(one.stage, one.trial): one.settings for one in said if isinstance(one, TrialStarted)}
+    assert len(told) == 4
+    for name, settings in told.items():
+        assert runs[name].data.params == {key: str(value) for key, value in settings.items()}
     assert shown == newest(said)
 
 
