@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from cirrus.actors.kernel import Kernel
+from cirrus.cli.show import sentence
 from cirrus.clock import SystemClock
 from cirrus.core.slots import PoolPolicy
+from cirrus.core.tally import Tally
 from cirrus.emulator.emulator import Emulator
 from cirrus.emulator.faults import Crash, Duplicate, Fault, Late, Lose, Throttle, scripted
 from cirrus.errors import BudgetExceeded, InvokeError, PipelineError, StageFailed, StoreError
@@ -74,9 +76,10 @@ def billed(found: Emulator) -> float:
 async def test_row_03_workers_leave_before_their_function_times_out_and_others_go_on_at_their_step(
     tmp_path: Path, ground: Ground
 ) -> None:
-    oracle = Oracle(rows=640, passes=5, pause=0.01)
-    async with ground.function(timeout=6) as found:
-        account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=1))
+    oracle = Oracle(rows=640, passes=3, pause=0.01)
+    async with ground.function(timeout=3) as found:
+        place = ground.place(found, patience=PoolPolicy(start_deadline=6.0))
+        account = await through(tmp_path, oracle, place, oracle.train(workers=1))
         assert {one.outcome for one in found.reports} <= {"done", "timeout"}
         assert billed(found) <= account.results[0].cost.gb_seconds
     assert "deadline: its time is nearly up" in {one.reason for one in account.replaced}
@@ -94,6 +97,9 @@ async def test_row_04_every_event_is_delivered_twice_and_the_second_leaves_and_i
             await asyncio.sleep(0.01)
         numbers = [one.number for one in found.reports]
         assert [numbers.count(one) for one in (FIRST, FIRST + 1)] == [2, 2]
+        for number in (FIRST, FIRST + 1):
+            second, first = sorted(one.seconds for one in found.reports if one.number == number)
+            assert second < first / 2
         assert billed(found) <= account.results[0].cost.gb_seconds
         assert account.results[0].cost.invocations == len(found.reports)
     assert sorted((one.slot, one.attempt) for one in account.started) == [(0, 1), (1, 1)]
@@ -115,23 +121,44 @@ async def test_row_05_events_are_lost_or_come_late_and_others_take_their_place(t
 
 
 @asyncio_only
-async def test_row_06_throttled_requests_are_made_again_more_slowly_and_shown(tmp_path: Path, ground: Ground) -> None:
-    oracle = Oracle(rows=640, passes=2)
-    asked: list[int] = []
-    throttled = 8
-
-    def plan(number: int) -> Fault | None:
-        asked.append(number)
-        return Throttle() if FIRST <= len(asked) < FIRST + throttled else None
-
-    async with ground.function(plan, concurrency=10) as found:
+async def test_row_06_more_workers_than_may_run_are_refused_before_any_is_asked_for(
+    tmp_path: Path, ground: Ground
+) -> None:
+    oracle = Oracle(rows=640, passes=1)
+    async with ground.function(concurrency=10) as found:
         with pytest.raises(PipelineError, match="at most 9: 10 may run at a time here"):
             await run(oracle.pipeline(tmp_path, oracle.train(workers=50)), on=ground.place(found))
-        asked.clear()
-        account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=6))
-    assert len(account.failed) == throttled
-    assert all("asks for a slower rate" in one.reason for one in account.failed)
-    assert len(asked) <= 2 + throttled + 6
+        assert [one.number for one in found.reports] == [1]
+
+
+@asyncio_only
+async def test_row_06_where_10_of_50_find_room_the_others_are_asked_for_more_slowly_and_it_is_shown(
+    tmp_path: Path, ground: Ground
+) -> None:
+    oracle = Oracle(rows=1600, passes=3, pause=0.05)
+    asked: list[int] = []
+    taken: list[int] = []
+    books: list[Emulator] = []
+
+    def plan(number: int) -> Fault | None:
+        """Ten of those who were accepted may be there at a time."""
+        asked.append(number)
+        if number >= FIRST and len(taken) - (len(books[0].delivered) - FIRST + 2) >= 10:
+            return Throttle()
+        taken.extend([number] * (number >= FIRST))
+        return None
+
+    tally, shown = Tally(), [0]
+    async with ground.function(plan, memory=256) as found:
+        books.append(found)
+        account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=50))
+    for event in account.said:
+        tally.take(event)
+        if isinstance(event, WorkerStarted):
+            shown.append(tally.workers(event.stage))
+    assert (max(shown), tally.stages["train"].wished) == (10, 50)
+    assert all("asks for a slower rate" in sentence(one) for one in account.failed)
+    assert 40 <= len(account.failed) < len(asked) < 10 * 50
     assert {one.attempt for one in account.started} == {1}
 
 
