@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cirrus import events
 from cirrus.actors.crew import ROOM, Crew, ear
@@ -250,7 +250,7 @@ class _Tuning:
         crew, stage, settings = self._crew, self._stage, self._settings[number]
         past = self._job.past.get(number, TrialPast())
         rungs = tuple(rung for rung in self._judge.rungs if rung not in past.rungs)
-        train = settled(stage.train, settings)
+        train = replace(settled(stage.train, settings), workers=0)  # until its share is known
         job = Job(
             train, trial_pool(stage.name, number), self._job.line(number), self._job.manifest, self._job.dataset,
             rungs=rungs,
