@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from itertools import islice
 
 from cirrus.actors.bus import curve
 from cirrus.events import (
@@ -27,54 +25,62 @@ KEPT = (
 """What is told from, once curves are thinned out: beginnings, ends, results."""
 
 
+Lane = OrderedDict[int, Event]
+
+
 class Waiting:
     """A queue of events, in order. ``dropped`` counts those that were given up for want of room.
 
     When more than ``most`` wait, every second point of each curve is dropped, but never the newest; where that makes
-    no room, the oldest event that is neither a beginning nor an end nor a result; at last, the oldest of all.
+    no room, the oldest event that is neither a point, nor a beginning, an end or a result; then the oldest point; at
+    last, the oldest of all. However full it is, an event costs microseconds: who puts it is the host's loop.
     """
 
     def __init__(self, most: int = MOST) -> None:
         self.dropped = 0
         self._most = most
         self._number = 0
-        self._events: OrderedDict[int, Event] = OrderedDict()
+        self._points: Lane = OrderedDict()
+        self._others: Lane = OrderedDict()
+        self._kept: Lane = OrderedDict()
+        self._thin_from = 0  # fewer points than that were found to be of too many curves to be thinned out
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._points) + len(self._others) + len(self._kept)
 
     def put(self, event: Event) -> None:
         """Let an event wait."""
-        self._events[self._number] = event
+        lane = self._points if curve(event) else self._kept if isinstance(event, KEPT) else self._others
+        lane[self._number] = event
         self._number += 1
-        if len(self._events) > self._most:
-            self._drop(self._superseded() or self._least())
+        if len(self) > self._most and not self._thin():
+            next(filter(None, (self._others, self._points, self._kept))).popitem(last=False)
+            self.dropped += 1
 
     def take(self, most: int) -> list[Event]:
         """The oldest, up to so many, which wait no more."""
-        return [self._events.popitem(last=False)[1] for _ in range(min(most, len(self._events)))]
+        return [self._oldest().popitem(last=False)[1] for _ in range(min(most, len(self)))]
 
     def give_up(self) -> None:
         """Drop all that waits."""
-        self._drop(tuple(self._events))
+        self.dropped += len(self.take(len(self)))
 
-    def _superseded(self) -> list[int]:
-        """Every second point of each curve, counted from the newest, which is not among them."""
+    def _oldest(self) -> Lane:
+        return min(filter(None, (self._points, self._others, self._kept)), key=lambda lane: next(iter(lane)))
+
+    def _thin(self) -> bool:
+        """Drop every second point of each curve, counted from the newest; ``False`` where there is none to drop."""
+        if len(self._points) < self._thin_from:
+            return False
         found: list[int] = []
-        odd: dict[tuple[type, str, int | None], bool] = {}
-        for number, event in reversed(self._events.items()):
+        odd: dict[tuple[type, str, int | None] | None, bool] = {}
+        for number, event in reversed(self._points.items()):
             key = curve(event)
-            if key is not None:
-                if odd.get(key, False):
-                    found.append(number)
-                odd[key] = not odd.get(key, False)
-        return found
-
-    def _least(self) -> list[int]:
-        others = (number for number, event in self._events.items() if not isinstance(event, KEPT))
-        return list(islice(others, 1)) or [next(iter(self._events))]
-
-    def _drop(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            del self._events[number]
-            self.dropped += 1
+            if odd.get(key, False):
+                found.append(number)
+            odd[key] = not odd.get(key, False)
+        for number in found:
+            del self._points[number]
+        self.dropped += len(found)
+        self._thin_from = 2 * len(self._points) if 4 * len(found) < len(self._points) else 0
+        return bool(found)

@@ -24,6 +24,7 @@ from cirrus.events import Event, TrialStarted
 from cirrus.sinks.lines import figures, line
 from cirrus.sinks.outlets import outlets
 from cirrus.testing.data import criteo_like
+from tests.api.household import Household
 from tests.sinks.told import OUTCOMES, RUN, tuned
 
 Curves = dict[tuple[str, str], list[tuple[int, float]]]
@@ -239,6 +240,16 @@ def test_prometheus_has_the_newest_point_of_each_curve_at_every_moment() -> None
     assert f'cirrus_memory_megabytes{{run="{RUN}",part="shards"}} 120.0' in text
 
 
+async def test_nothing_of_a_sink_stays_behind(tmp_path: Path, port: int) -> None:
+    warm = cirrus.tensorboard(tmp_path / "warm"), cirrus.prometheus(port=port)
+    await tell(TUNED, *warm)  # what is imported with them is there to stay
+    before = await Household.warm()
+    sinks = cirrus.jsonl(tmp_path / "events"), cirrus.tensorboard(tmp_path / "curves"), cirrus.prometheus(port=port)
+    views = await tell(TUNED, *sinks)
+    assert before.changes() == []
+    assert [view.dropped for view in views[:2]] == [0, 0]
+
+
 async def test_the_page_of_figures_answers_only_those_who_ask_this_machine(port: int) -> None:
     bus = EventBus()
     async with outlets(bus, (cirrus.prometheus(port=port),), SystemClock()), ClientSession() as client:
@@ -270,13 +281,14 @@ def test_beyond_loopback_it_has_to_be_said(host: str) -> None:
 
 @pytest.fixture
 def down(tmp_path: Path) -> Iterator[tuple[Sink, ...]]:
-    """Sinks none of which can be reached: no folder, a refused and a silent server, a port that is taken."""
+    """Sinks none of which can be reached: no folder, a full disk, a refused or silent server, a port that is taken."""
     (tmp_path / "file").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as refusing:
         refused = refusing.getsockname()[1]
         refusing.close()
         yield (
             cirrus.jsonl(tmp_path / "file/events.jsonl"),
+            cirrus.jsonl("/dev/full"),
             cirrus.tensorboard(tmp_path / "file/curves"),
             cirrus.mlflow(tracking_uri=f"http://127.0.0.1:{refused}"),
             cirrus.mlflow(tracking_uri=f"http://127.0.0.1:{silent.getsockname()[1]}"),
@@ -302,7 +314,7 @@ async def test_with_each_of_them_down_the_run_is_the_same(clicks: Path, tmp_path
     assert all(view.problem for view in run.sinks)
     told = [str(one.message) for one in warned if one.category is RuntimeWarning]
     assert [re.sub(r"^\d+ events did not reach (\w+)\(.*", r"\1", one, flags=re.DOTALL) for one in told] == [
-        "jsonl", "tensorboard", "mlflow", "mlflow", "prometheus",
+        "jsonl", "jsonl", "tensorboard", "mlflow", "mlflow", "prometheus",
     ]  # fmt: skip
 
 

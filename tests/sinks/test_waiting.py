@@ -64,3 +64,12 @@ def test_what_is_given_up_is_counted() -> None:
         waiting.put(event)
     waiting.give_up()
     assert (len(waiting), waiting.dropped) == (0, len(tuned()))
+
+
+def test_many_curves_with_a_point_each_lose_the_oldest() -> None:
+    waiting = Waiting(most=100)
+    for number in range(250):
+        waiting.put(loss(float(number), number, number))
+    kept = waiting.take(1000)
+    assert [one.at for one in kept] == [float(number) for number in range(150, 250)]
+    assert waiting.dropped == 150
