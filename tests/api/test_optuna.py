@@ -17,6 +17,7 @@ pytest.importorskip("optuna")
 import optuna
 
 from cirrus.errors import PipelineError
+from cirrus.events import TrialOutcome
 from cirrus.optimizers import FTRL, Adagrad
 from cirrus.optuna_samplers import optuna_sampler
 from cirrus.pipeline import Train, Tune
@@ -49,14 +50,16 @@ def loss(settings: Settings) -> float:
     return math.log10(rate / 0.1) ** 2
 
 
-def searched(found: Proposals, start: int = 0, at_once: int = 4) -> list[Settings]:
+def searched(
+    found: Proposals, start: int = 0, at_once: int = 4, outcome: TrialOutcome = "done"
+) -> list[Settings]:
     """All proposals from there, each told of when so many more have been asked for."""
     made: list[Settings] = []
     while (settings := found.ask(start + len(made))) is not None:
         made.append(settings)
         if len(made) > at_once:
             number = len(made) - at_once - 1
-            found.tell(start + number, "done", loss(made[number]))
+            found.tell(start + number, outcome, loss(made[number]))
     return made
 
 
@@ -79,8 +82,10 @@ def test_the_seed_is_the_stages_unless_it_is_given() -> None:
     assert searched(proposals(tune("TPESampler", trials=16, seed=1))) == searched(proposals(first))
 
 
-def test_it_learns_from_what_it_is_told() -> None:
-    found = [loss(one) for one in searched(proposals(tune("TPESampler", trials=80, seed=3, n_startup_trials=10)))]
+@pytest.mark.parametrize("outcome", ["done", "pruned"])
+def test_it_learns_from_what_it_is_told(outcome: TrialOutcome) -> None:
+    stage = tune("TPESampler", NUMBERS, trials=80, seed=3, n_startup_trials=10)
+    found = [loss(one) for one in searched(proposals(stage), outcome=outcome)]
     assert sum(found[-20:]) < sum(found[:20]) / 2
 
 
@@ -138,6 +143,18 @@ def test_a_sampler_that_only_draws_goes_on_as_if_nothing_had_been() -> None:
     for number in range(9):
         found.recall(number, whole[number])
     assert searched(found, start=9) == whole[9:]
+
+
+@pytest.mark.parametrize("sampler", ["GridSampler", "BruteForceSampler"])
+def test_a_grid_may_end_with_a_trial_of_an_earlier_driver(sampler: str) -> None:
+    stage = tune(sampler, LISTED, 100)
+    first = proposals(stage).ask(0)
+    assert first is not None
+    found = proposals(stage)
+    found.recall(0, first)
+    made = [first, *searched(found, start=1, at_once=0)]
+    found.tell(0, "done", 0.5)
+    assert len({repr(one) for one in made}) == 24
 
 
 def test_what_is_told_after_a_resume_counts() -> None:

@@ -128,6 +128,18 @@ def test_what_is_drawn_is_spread_evenly(domain: Any, middle: float) -> None:
     assert domain.at(0.0) == pytest.approx(domain.edges()[0])
 
 
+@pytest.mark.parametrize(
+    ("domain", "shares"),
+    [
+        (integers(1, 3), (1 / 3, 1 / 3, 1 / 3)),
+        (integers(1, 3, log=True), tuple(math.log((k + 0.5) / (k - 0.5)) / math.log(7) for k in (1, 2, 3))),
+    ],
+)
+def test_the_ends_of_whole_numbers_are_as_likely_as_they_should_be(domain: Any, shares: tuple[float, ...]) -> None:
+    found = [domain.at((number + 0.5) / 3000) for number in range(3000)]
+    assert [found.count(one) / 3000 for one in (1, 2, 3)] == pytest.approx(shares, abs=0.001)
+
+
 @given(st.integers(1, 10**6), st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
 def test_whole_numbers_stay_between_their_ends(low: int, more: int, at: float) -> None:
     for domain in (integers(low, low + more), integers(low, low + more, log=True)):
