@@ -48,6 +48,14 @@ process, as a function under AWS's runtime client in a new interpreter, and fork
 is that of this machine, as busy as it was; processor time is the worker's own.
 """
 
+ESTIMATES = """
+## How near an estimate comes
+
+The pipeline of `cirrus demo`, estimated from its two small trials as `cirrus estimate` does, and then run and metered
+at the same prices: as processes of this machine billed like functions, and as functions on the emulator. Dollars,
+medians of rounds that took turns; the ratio is the median of the rounds' ratios.
+"""
+
 
 def where(setting: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
@@ -111,6 +119,15 @@ def cold_start(found: list[dict[str, Any]]) -> str:
     return table(["", "wall, median", "processor, median", "asked for at once"], rows)
 
 
+def estimates(found: list[dict[str, Any]]) -> str:
+    rows = [
+        [one["what"], f"{one['rows']:,}", f"{one['estimated_dollars']:.6f}", f"{one['metered_dollars']:.6f}",
+         f"{one['ratio']:.2f}"]
+        for one in found
+    ]  # fmt: skip
+    return table(["", "rows", "estimated", "metered", "estimated / metered"], rows)
+
+
 def page() -> str:
     """All of the page for which there are figures."""
     text = HEAD
@@ -119,6 +136,7 @@ def page() -> str:
         ("throughput", THROUGHPUT, throughput),
         ("snapshots", SNAPSHOTS, snapshots),
         ("cold_start", COLD_START, cold_start),
+        ("estimates", ESTIMATES, estimates),
     )
     for name, head, body in parts:
         path = RESULTS / f"{name}.json"
