@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cirrus.cli.show import Spent, sentence
+from cirrus.cli.show import Spent
 from cirrus.clock import SystemClock
 from cirrus.core.tally import Sight, Tally
 from cirrus.events import (
@@ -26,6 +26,7 @@ from cirrus.events import (
     WorkerStarted,
 )
 from cirrus.pictures import value
+from cirrus.sentences import sentence
 
 TIMES_A_SECOND = 8
 BAR = 16

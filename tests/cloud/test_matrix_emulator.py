@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from cirrus.actors.kernel import Kernel
-from cirrus.cli.show import sentence
 from cirrus.clock import SystemClock
 from cirrus.core.slots import PoolPolicy
 from cirrus.core.tally import Tally
@@ -22,6 +21,7 @@ from cirrus.events import Event, InvokeFailed, RowsPrepared, RunFinished, Worker
 from cirrus.pipeline import Budget, Train
 from cirrus.results import Result
 from cirrus.runs import resume, run, start
+from cirrus.sentences import sentence
 from cirrus.store import holding
 from cirrus.testing.proxy import proxied
 from tests.chaos.costly import Costly
