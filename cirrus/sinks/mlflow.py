@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cirrus import checks
@@ -23,6 +23,7 @@ from cirrus.events import (
 )
 from cirrus.sinks.base import Outlet, Writer
 from cirrus.sinks.lines import figures, line
+from cirrus.sinks.redacting import redacted
 from cirrus.sinks.written import Written
 
 EXPERIMENT: Final = "cirrus"
@@ -41,12 +42,12 @@ LONGEST: Final = 6000
 class Mlflow:
     """A tracking server, or what MLflow has in place of one."""
 
-    tracking_uri: str | None
+    tracking_uri: str | None = field(repr=False)
     experiment: str
 
     @property
     def name(self) -> str:
-        return f"mlflow({'' if self.tracking_uri is None else repr(self.tracking_uri)})"
+        return f"mlflow({'' if self.tracking_uri is None else repr(redacted(self.tracking_uri))})"
 
     def outlet(self, kernel: Kernel) -> Outlet:
         return Written(kernel, "mlflow", lambda: self._open(kernel.clock))

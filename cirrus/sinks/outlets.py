@@ -14,7 +14,7 @@ from cirrus.clock import Clock
 from cirrus.core.views import SinkView
 from cirrus.sinks.base import Outlet, Sink
 
-FLUSH = 5.0
+FLUSH = 10.0
 """Seconds that a run's end waits for its sinks."""
 
 

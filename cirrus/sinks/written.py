@@ -11,6 +11,7 @@ from cirrus.events import Event
 from cirrus.sinks.aside import Aside
 from cirrus.sinks.base import Writer
 from cirrus.sinks.pausing import pause
+from cirrus.sinks.redacting import redacted
 from cirrus.sinks.waiting import Waiting
 
 AT_ONCE = 256
@@ -46,7 +47,7 @@ class Written:
     @property
     def problem(self) -> str:
         """The newest failure, or why an event was left out."""
-        return self._problem or self._pen.problem
+        return redacted(self._problem or self._pen.problem)
 
     async def follow(self, events: AsyncIterator[Event]) -> None:
         async for event in events:

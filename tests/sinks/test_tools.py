@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
@@ -42,6 +43,8 @@ def _mlflow_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+    for module in ("mlflow", "tensorboard.summary.writer.record_writer"):
+        importlib.import_module(module)  # which takes seconds on a busy machine, and is not what is tried here
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +334,17 @@ def test_what_is_wrong_is_said_at_once(wrong: Any, field: str) -> None:
     with pytest.raises(cirrus.PipelineError) as caught:
         wrong()
     assert caught.value.field == field
+
+
+async def test_no_password_of_a_tracking_server_is_shown(port: int) -> None:
+    sink = cirrus.mlflow(tracking_uri=f"http://me:s3cr%40t@127.0.0.1:{port}")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        views = await tell(TUNED, sink)
+    assert views[0].dropped
+    assert str(port) in views[0].problem
+    for text in (repr(sink), repr(views), *[str(one.message) for one in warned]):
+        assert not re.search("s3cr|me:", text)
 
 
 async def test_only_sinks_are_sinks(clicks: Path) -> None:
