@@ -73,7 +73,7 @@ def changed(pipeline: Pipeline, settings: list[str]) -> Pipeline:
             allowed = f"stage.field=value with one of the stages {', '.join(names)}, or budget"
             raise PipelineError("--set", setting, allowed)
         stages: list[Stage] = [
-            replaced("--set", one, {fields: _value(text)}) if one.name == stage else one
+            replaced(f"--set {setting}", one, {fields: _value(text)}) if one.name == stage else one
             for one in pipeline.stages
         ]
         pipeline = dataclasses.replace(pipeline, stages=tuple(stages))
@@ -87,7 +87,7 @@ def budget_of(settings: list[str], before: Budget) -> Budget:
         start, dot, field = path.partition(".")
         if not equals or not dot or start != "budget":
             raise PipelineError("--set", setting, "budget.dollars=value or budget.minutes=value")
-        before = replaced("--set", before, {field: _value(text)})
+        before = replaced(f"--set {setting}", before, {field: _value(text)})
     return before
 
 
