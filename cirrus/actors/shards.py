@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,10 @@ class ShardCalls:
         self._clock = clock
         self._urls = tuple(urls)
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._saving = asyncio.Lock()
+        self._begun = 0  # snapshots that were begun, and which of them all shards have written last
+        self._saved_as = 0
+        self._saved: tuple[Mapping[str, Any], ...] = ()
 
     async def create(self, tables: Sequence[TableSpec]) -> None:
         """Make tables of zeros on every shard; nothing happens where they are there already."""
@@ -121,9 +126,14 @@ class ShardCalls:
         return sum([int((await self._call(url, "/tables", None)).get("resident", 0)) for url in self._urls])
 
     async def snapshot(self, line: int) -> tuple[Saved, ...]:
-        """Have every shard write a snapshot."""
-        found = [await self._persist(url, "/snapshot", {}) for url in self._urls]
-        return tuple(Saved(str(one["key"]), _ledger(one, line)) for one in found)
+        """Have every shard write a snapshot; those who ask while one is being written get the next one together."""
+        begun = self._begun
+        async with self._saving:
+            if self._saved_as <= begun:
+                self._begun += 1
+                self._saved = tuple([await self._persist(url, "/snapshot", {}) for url in self._urls])
+                self._saved_as = self._begun
+            return tuple(Saved(str(one["key"]), _ledger(one, line)) for one in self._saved)
 
     async def ledgers(self, line: int) -> tuple[Ledger, ...]:
         """What every shard has applied of the stage with that line of units."""

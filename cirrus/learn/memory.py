@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAGE: Final = 2 * 2**20
-LEAST: Final = PAGE
-"""Bytes of an array from which on it gets pages of its own."""
+LEAST: Final = 64 * 1024
+"""Bytes of an array from which on it gets pages of its own, which go back to the system with it."""
 
 N = TypeVar("N", np.float32, np.int32)
 
@@ -24,14 +24,20 @@ N = TypeVar("N", np.float32, np.int32)
 def zeros(shape: tuple[int, ...], dtype: type[N]) -> NDArray[N]:
     """An array of zeros, as numpy's."""
     count = math.prod(shape)
-    size = count * np.dtype(dtype).itemsize
+    return room(count * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+
+
+def room(size: int) -> NDArray[np.uint8]:
+    """So many bytes of zeros, which go back to the system at once when nobody holds them any more."""
     if size < LEAST or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.zeros(shape, dtype)
+        return np.zeros(size, np.uint8)
+    huge = size // PAGE * PAGE
     # A page begins at a multiple of its size, so that there must be room to begin at one.
-    pages = mmap.mmap(-1, -(-size // PAGE) * PAGE + PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    offset = -np.frombuffer(pages, np.uint8).ctypes.data % PAGE
-    pages.madvise(mmap.MADV_HUGEPAGE, offset, size // PAGE * PAGE)
-    return np.frombuffer(pages, dtype, count, offset).reshape(shape)
+    pages = mmap.mmap(-1, size + PAGE * (huge > 0), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    offset = -np.frombuffer(pages, np.uint8).ctypes.data % PAGE if huge else 0
+    if huge:
+        pages.madvise(mmap.MADV_HUGEPAGE, offset, huge)
+    return np.frombuffer(pages, np.uint8, size, offset)
 
 
 def scattered(count: int) -> NDArray[np.uint8]:
