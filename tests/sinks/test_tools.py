@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import os
 import re
 import socket
@@ -202,8 +204,6 @@ async def test_trials_are_lines_with_their_settings(tmp_path: Path) -> None:
 
 
 def test_settings_are_in_the_table_of_hyper_parameters(tmp_path: Path) -> None:
-    import asyncio
-
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
@@ -350,3 +350,36 @@ async def test_no_password_of_a_tracking_server_is_shown(port: int) -> None:
 async def test_only_sinks_are_sinks(clicks: Path) -> None:
     with pytest.raises(cirrus.PipelineError, match=r"sinks\[1\]"):
         await cirrus.run(pipeline(clicks), sinks=(cirrus.jsonl(os.devnull), print))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("end", "outcome"), [("kill", "killed"), ("raise", "parked"), ("cancel", "parked")])
+async def test_the_last_word_arrives_however_a_run_ends(clicks: Path, tmp_path: Path, end: str, outcome: str) -> None:
+    long = replace(
+        pipeline(clicks), stages=(pipeline(clicks).stages[0], Train(until=epochs(1_000_000), workers=1, evaluate=0.05))
+    )
+    sinks = (cirrus.jsonl(tmp_path / "events.jsonl"), cirrus.tensorboard(tmp_path / "curves"))
+
+    async def drive() -> None:
+        async with cirrus.start(long, on=cirrus.local(tmp_path / "store"), sinks=sinks) as run:
+            async for event in run.events():
+                if isinstance(event, LossReported):
+                    break
+            if end == "kill":
+                await run.kill()
+            elif end == "raise":
+                raise ZeroDivisionError
+            else:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.Event().wait()
+
+    driving = asyncio.ensure_future(drive())
+    await asyncio.wait((driving,))
+    assert driving.cancelled() == (end == "cancel")
+    if end == "raise":
+        assert isinstance(driving.exception(), ZeroDivisionError)
+    last = json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1])["event"]
+    assert (last["type"], last["outcome"]) == ("RunFinished", outcome)
+    run_id = json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["event"]["run_id"]
+    assert in_tensorboard(tmp_path / "curves" / run_id)["train", "log_loss"]
