@@ -78,10 +78,11 @@ from cirrus.steps import Bucket, Hash, MinMax, Standard, every
 from cirrus.until import epochs, loss_below, minutes, samples
 
 if TYPE_CHECKING:
+    from cirrus.page.app import dashboard
     from cirrus.results import Result
     from cirrus.trained import Model
 
-_HEAVY = {"Model": "cirrus.trained", "Result": "cirrus.results"}
+_HEAVY = {"Model": "cirrus.trained", "Result": "cirrus.results", "dashboard": "cirrus.page.app"}
 
 
 def __getattr__(name: str) -> object:
@@ -181,6 +182,7 @@ __all__ = [
     "choice",
     "criteo",
     "csv",
+    "dashboard",
     "emulated",
     "epochs",
     "every",

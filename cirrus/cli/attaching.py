@@ -10,10 +10,12 @@ from dataclasses import asdict
 
 from cirrus.attached import attach as attached
 from cirrus.cli.output import complain, print_json
+from cirrus.cli.paging import paged, wished
 from cirrus.cli.show import Show, Spent, choose
 from cirrus.cloud.places import local
 from cirrus.errors import Killed, OutsideError, RunError
 from cirrus.events import Event, RunFinished
+from cirrus.watching import Elsewhere
 
 
 class JsonLines:
@@ -40,10 +42,18 @@ class _Listener:
 async def attach(arguments: Namespace) -> None:
     """Show the run to its end, and end as it did; nothing that happens here touches it."""
     show: Show = JsonLines() if arguments.json else choose(as_json=False)
-    async with aclosing(attached(arguments.run, on=local(arguments.store), say=complain)) as events:
+    port = wished(arguments)
+    place = local(arguments.store)
+    async with (
+        aclosing(attached(arguments.run, on=place, say=complain)) as events,
+        paged(Elsewhere(arguments.run, place), port),
+    ):
         listener = _Listener(events)
         try:
             await show.follow(listener.all(), None)
+            if port is not None:
+                complain("nothing more is said; the page stays until Ctrl-C")
+                await asyncio.Event().wait()
         except asyncio.CancelledError:
             complain(f"detached; run {arguments.run} goes on as it was")
             raise

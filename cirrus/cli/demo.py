@@ -8,6 +8,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from cirrus import checks
@@ -61,7 +62,8 @@ async def demo(arguments: Namespace) -> None:
         truth = await asyncio.to_thread(criteo_like, path, arguments.rows, arguments.seed)
         optimum = await asyncio.to_thread(truth.loss_of_truth, lambda numbers: numbers % FOLD == FOLD - 1)
         data = await _within_reach(path, place)
-        result = await follow(demo_pipeline(data), place, choose(as_json=arguments.json))
+        port = None if arguments.json or find_spec("plotly") is None else 0
+        result = await follow(demo_pipeline(data), place, choose(as_json=arguments.json), port=port)
     report(result, optimum, clock.monotonic() - began, as_json=arguments.json)
 
 

@@ -47,6 +47,7 @@ def parser() -> ArgumentParser:
     places.add_options(made)
     ran = _verb(verbs, "run", "run the pipeline of a Python file")
     ran.add_argument("file", metavar="FILE[:NAME]", help="the file, and the pipeline's name in it (pipeline)")
+    _page(ran)
     places.add_options(ran)
     change = "change a setting, such as train.workers=8"
     ran.add_argument("--set", action="append", default=[], metavar="STAGE.FIELD=VALUE", help=change)
@@ -73,6 +74,7 @@ def _outside(verbs: Any) -> None:
     """The verbs for a run that another process drives."""
     watched = _verb(verbs, "attach", "show a run that another process drives, to its end")
     watched.add_argument("run", metavar="RUN", help=RUN)
+    _page(watched)
     scaled = _verb(verbs, "scale", "wish for another number of workers of a run's stage")
     scaled.add_argument("run", metavar="RUN", help=RUN)
     scaled.add_argument("stage", metavar="STAGE", help="the stage's name")
@@ -85,6 +87,11 @@ def _outside(verbs: Any) -> None:
     killed.add_argument("--stage", metavar="STAGE", help="the stage that is not wanted, for the record")
     killed.add_argument("--trial", type=int, metavar="N", help="end this trial alone; the run goes on")
     killed.add_argument("--reason", metavar="TEXT", default="by order", help="why (by order)")
+
+
+def _page(made: ArgumentParser) -> None:
+    made.add_argument("--dashboard", action="store_true", help="serve the run's live page on this machine")
+    made.add_argument("--port", type=int, default=0, metavar="N", help="the page's port (any that is free)")
 
 
 def _verb(verbs: Any, name: str, help_text: str, *, stored: bool = True) -> ArgumentParser:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from cirrus.cli.files import beside, changed, load_pipeline, own_sources
 from cirrus.cli.output import print_json, print_table
+from cirrus.cli.paging import paged, wished
 from cirrus.cli.places import chosen
 from cirrus.cli.show import Show, choose
 from cirrus.cloud.base import Place
@@ -16,19 +17,22 @@ from cirrus.results import Result
 from cirrus.runs import start
 
 
-async def follow(pipeline: Pipeline | str, place: Place, show: Show, budget: Budget | None = None) -> Result:
-    """Run a pipeline, or go on with the run of that id, and show it meanwhile."""
-    async with start(pipeline, on=place, budget=budget) as run:
+async def follow(
+    pipeline: Pipeline | str, place: Place, show: Show, budget: Budget | None = None, port: int | None = None
+) -> Result:
+    """Run a pipeline, or go on with the run of that id, and show it meanwhile, with a ``port`` on its page as well."""
+    async with start(pipeline, on=place, budget=budget) as run, paged(run, port):
         await show.follow(run.events(), lambda: run.cost)
         return await run.result()
 
 
 async def run_file(arguments: Namespace) -> None:
     """Run the pipeline of a file."""
+    port = wished(arguments)
     with beside(arguments.file):
         pipeline = changed(load_pipeline(arguments.file), arguments.set)
         place = chosen(arguments, own_sources(pipeline))
-        result = await follow(pipeline, place, choose(as_json=arguments.json))
+        result = await follow(pipeline, place, choose(as_json=arguments.json), port=port)
     if arguments.json:
         print_json(summary(result))
     else:

@@ -10,8 +10,10 @@ from aiohttp import web
 from cirrus.page.feed import Feed
 
 RETRY = b"retry: 1000\n\n"
-HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that who is between does not close the connection."""
+SILENCE = 15.0
+"""Seconds after which something is sent in any case, so that both ends and who is between know that it goes on."""
+
+HEARTBEAT = b": still here\nevent: beat\ndata:\n\n"
 
 PATIENCE = 60.0
 """Seconds in which a viewer has to take something; one that does not is let go, and comes back by itself."""
@@ -66,9 +68,9 @@ class Stream:
                 if self._closed:
                     return
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT):
+                    async with asyncio.timeout(SILENCE):
                         await news.wait()
                     continue
-                data = b": still here\n\n"
+                data = HEARTBEAT
             async with asyncio.timeout(PATIENCE):
                 await response.write(data)
