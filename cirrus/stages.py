@@ -12,8 +12,8 @@ from cirrus.actors.learning import Job
 from cirrus.actors.preparing import prepare
 from cirrus.actors.records import Past, Records, finite
 from cirrus.actors.training import Learnt, train
-from cirrus.actors.trials import Trials
-from cirrus.actors.tuning import TuneJob, Wheel, ended, tune
+from cirrus.actors.trials import Trials, TuneJob, Wheel, ended
+from cirrus.actors.tuning import tune
 from cirrus.actors.work import PrepareWork
 from cirrus.core.views import Trial
 from cirrus.learn.encoding import Encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cirrus import events
@@ -14,63 +14,22 @@ from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.records import TrialPast, finite
 from cirrus.actors.scheduler import Abandon, Failed, GoOn, Heard, Scale, ShardBack, TimePasses
 from cirrus.actors.training import Learnt, save_regularly
-from cirrus.actors.trials import Trials
+from cirrus.actors.trials import Tuned, TuneJob, Wheel, ended
 from cirrus.actors.work import MEASURE_WORK, MeasureWork, tables_of
 from cirrus.core.ids import trial_pool
 from cirrus.core.judging import Judge, best
 from cirrus.core.messages import Objection, UnitDone
 from cirrus.core.views import Trial
 from cirrus.errors import InputError, StageFailed
-from cirrus.pipeline import Tune
 from cirrus.proposals import from_plain, proposals, said, settled, to_plain
 from cirrus.search import Settings
-from cirrus.store.datasets import DataSet
 from cirrus.store.fields import JSON
-
-TRIALS = 1 << 20
-"""Lines of units that a stage which tunes may have; those of stages that only train are below the first."""
 
 TELL = 0.25
 PER_EVALUATOR = 8
 """Trials for which one worker measures."""
 
 ASTRAY = Abandon("diverged", "the loss on the test rows is no number")
-
-Decide = Callable[[str, Mapping[str, JSON]], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What a stage that tunes has come to: its trials, and the settings of the best, whose model is in snapshots."""
-
-    trials: tuple[Trial, ...]
-    settings: Settings
-    learnt: Learnt
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class TuneJob:
-    """A stage's place in its run; ``past``: what earlier drivers have decided of its trials."""
-
-    stage: Tune
-    number: int
-    manifest: str
-    dataset: DataSet
-    past: Mapping[int, TrialPast]
-
-    def line(self, trial: int) -> int:
-        """That of a trial's units in the shards' ledgers."""
-        return self.number * TRIALS + trial
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """What steers the stage from outside: wishes for workers, decisions made durable, orders to end trials."""
-
-    wishes: Mapping[str, int]
-    decide: Decide
-    trials: Trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +214,10 @@ class _Tuning:
             train, trial_pool(stage.name, number), self._job.line(number), self._job.manifest, self._job.dataset,
             rungs=rungs,
         )  # fmt: skip
-        training = Training(
-            crew, job, ear(), lambda rung, loss: self._say(_Compare(number, rung, loss))
-        )
+        training = Training(crew, job, ear(), lambda rung, loss: self._say(_Compare(number, rung, loss)))
         self._living[number] = _Living(training)
         self._wheel.trials.began(number, training.mailbox)
-        crew.bus.publish(
-            events.TrialStarted(at=crew.at, stage=stage.name, trial=number, settings=said(settings))
-        )
+        crew.bus.publish(events.TrialStarted(at=crew.at, stage=stage.name, trial=number, settings=said(settings)))
         crew.kernel.task(self._live(number, training), name=f"{stage.name} trial {number}")
 
     def _say(self, word: _Word) -> None:
@@ -409,15 +364,6 @@ class _Tuning:
         }
         learnt = Learnt(self._tables(winner.number), metrics, tuple(one.key for one in snapshots))
         return Tuned(tuple(one for _, one in sorted(self._ended.items())), self._settings[self._best], learnt, line)
-
-
-def ended(stage: str, number: int, past: TrialPast) -> Trial:
-    """What an earlier driver has written down of a trial that has ended."""
-    assert past.outcome, "it has ended"
-    return Trial(
-        stage, number, said(from_plain(past.settings)), past.outcome, past.reason, past.loss, past.samples,
-        past.dollars, past.metrics,
-    )  # fmt: skip
 
 
 def _loss(training: Training) -> float:
