@@ -65,7 +65,8 @@ class Page:
         app[DOOR] = self._door
         add = app.router.add_route
         add("GET", "/", self._shell)
-        add("GET", "/static/{name}", self._static)
+        for name in self._paths:
+            add("GET", f"/static/{name}", self._static)
         add("POST", "/session", self._enter)
         add("GET", "/session", self._session)
         add("POST", "/code", self._code)
@@ -113,9 +114,7 @@ class Page:
         return web.FileResponse(STATIC / "index.html")
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        path = self._paths.get(request.match_info["name"])
-        if path is None:
-            raise web.HTTPNotFound(text="not found")
+        path = self._paths[request.path.rpartition("/")[2]]
         return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
 
     async def _enter(self, request: web.Request) -> web.Response:

@@ -1,0 +1,197 @@
+"""The page in each of its states, in a real browser; what it shows, and that everybody can use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cirrus import events
+from cirrus.page.serving import served
+from tests.page.browser import chromium, in_browser, on_asyncio
+from tests.page.scripted import EVIL, Scripted, loss, resources, trial_over, tuning
+
+pytestmark = [in_browser, on_asyncio]
+
+LIVE = "() => document.body.dataset.view === 'live'"
+
+
+async def test_who_has_no_key_is_asked_for_it(tmp_path: Path) -> None:
+    run = Scripted()
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.url)
+        await visitor.until("() => document.body.dataset.view === 'login'")
+        await visitor.picture("login")
+        assert run.run_id not in await visitor.page.content()
+        await visitor.page.fill("#code", "a guess")
+        await visitor.page.keyboard.press("Enter")
+        await visitor.until("() => document.getElementById('login-text').textContent.includes('works once')")
+        await visitor.page.fill("#code", site.address())
+        await visitor.page.keyboard.press("Enter")
+        await visitor.until(LIVE)
+        await visitor.picture("empty")
+
+
+async def test_a_search_in_light_in_dark_and_on_a_phone(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        address = site.address()
+        await visitor.page.goto(address)
+        await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        assert visitor.page.url == site.url, "the key is not in the address any more"
+        assert not [url for url in visitor.asked if "#" not in url and address.rpartition("#")[2] in url]
+        assert not any(visitor.referers)
+        assert {url.partition("/")[0] + "//" + url.split("/")[2] + "/" for url in visitor.asked if url.startswith("http")} == {site.url}
+        await visitor.picture("tuning")
+        assert "8 of 8 workers" in await visitor.text("[data-stage=tune]")
+        assert await visitor.text("#trials-sum") == "8 running · 4 pruned"
+        assert await visitor.text("#f-loss-of") == "trial 0 of tune"
+        await visitor.page.emulate_media(color_scheme="dark")
+        await visitor.picture("tuning-dark")
+        await visitor.page.set_viewport_size({"width": 390, "height": 844})
+        await visitor.until("() => document.documentElement.scrollWidth <= innerWidth")
+        await visitor.picture("tuning-phone")
+        for theme in ("Light", "Dark", "Auto"):
+            await visitor.page.click("#theme")
+            assert await visitor.text("#theme") == theme
+
+
+async def test_best_and_worst_five_change_and_rows_are_sorted(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        await visitor.page.check("[name=show][value=best]", force=True)
+        await visitor.until("() => document.getElementById('loss').data.length === 5")
+        assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (0, 1, 3, 4, 6)}
+        run.say(*(loss(50.0, 0.3, trial) for trial in (9, 10)))
+        await visitor.until("() => document.getElementById('loss').data[0].customdata[0] === 'tune/9'")
+        assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (9, 10, 0, 1, 3)}
+        await visitor.page.check("[name=show][value=worst]", force=True)
+        await visitor.until("() => document.getElementById('loss').data[0].customdata[0] !== 'tune/9'")
+        assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (7, 2, 5, 8, 11)} - {"tune/5"} | {"tune/6"} or len(
+            await visitor.curves()
+        ) == 5
+        for value, unit in (("1", 50_000.0), ("2", 0.0005), ("0", 50.0)):
+            await visitor.page.check("[name=show][value=all]", force=True)
+            await visitor.page.check(f"[name=axis][value='{value}']", force=True)
+            script = "(last) => Math.max(...document.getElementById('loss').data.flatMap((line) => [...line.x])) === last"
+            await visitor.until(script, unit)
+        order = "() => [...document.querySelectorAll('#trials tbody tr')].map((row) => Number(row.dataset.key.split('/')[1]))"
+        assert (await visitor.page.evaluate(order))[:2] == [9, 10]
+        await visitor.page.click("[data-by=trial]")
+        assert await visitor.page.evaluate(order) == list(range(12))
+        await visitor.page.click("[data-by=trial]")
+        assert await visitor.page.evaluate(order) == list(range(11, -1, -1))
+        await visitor.page.click("[data-by='set:model.l2']")
+        assert await visitor.page.get_attribute("th[aria-sort=ascending] button", "data-by") == "set:model.l2"
+
+
+async def test_a_name_that_means_harm_is_shown_as_it_is(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    run.say(
+        trial_over(50.0, 3, "pruned", EVIL),
+        events.InvokeFailed(at=50.0, stage="tune.trial7", slot=0, attempt=3, reason=EVIL),
+        events.StageStarted(at=50.0, stage=EVIL, workers=1),
+        loss(51.0, 0.6, None, EVIL),
+        resources(51.0, {EVIL: 1}, {EVIL: 1}),
+    )
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.until("() => document.getElementById('loss').data?.length === 12")
+        await visitor.page.click("tr[data-key='tune/7'] button")
+        assert EVIL in await visitor.text("#panel-settings")
+        assert EVIL in await visitor.text("#panel-log")
+        await visitor.page.keyboard.press("Escape")
+        await visitor.page.hover("#workers .draglayer")
+        assert EVIL in await visitor.text("#log")
+        assert await visitor.page.locator("img").count() == 0
+        assert "broken in" not in await visitor.page.title()
+        await visitor.picture("harm")
+
+
+async def test_a_line_is_killed_by_keyboard_and_said_to_stop_until_it_has(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.page.locator("tr[data-key='tune/3'] button").focus()
+        await visitor.page.keyboard.press("Enter")
+        await visitor.until("() => document.activeElement.id === 'panel-title'")
+        assert "optimizer.rate0.04913" in await visitor.text("#panel-settings")
+        await visitor.picture("panel")
+        await visitor.page.locator("#panel-kill").focus()
+        await visitor.page.keyboard.press("Enter")
+        await visitor.until("() => document.activeElement.id === 'ask-no'")
+        await visitor.picture("ask")
+        await visitor.page.keyboard.press("Escape")
+        assert run.orders == []
+        await visitor.page.locator("#panel-kill").focus()
+        await visitor.page.keyboard.press("Enter")
+        await visitor.page.keyboard.press("Tab")
+        await visitor.page.keyboard.press("Enter")
+        await visitor.until("() => document.getElementById('panel-state').textContent.startsWith('stopping, 1 still working')")
+        assert run.orders == [("kill", None, 3)]
+        await visitor.picture("stopping")
+        run.say(events.WorkerStopped(at=61.0, stage="tune.trial3", slot=0, attempt=1, reason="told to leave"))
+        await visitor.until("() => document.getElementById('panel-state').textContent === 'killed: from the page'")
+        await visitor.page.keyboard.press("Escape")
+        await visitor.until("() => document.activeElement.closest('tr')?.dataset.key === 'tune/3'")
+
+
+async def test_the_connection_is_lost_and_comes_back_and_no_point_is_missing(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        run.say(*(loss(60.0 + number / 10, 0.5, 0) for number in range(5)))
+        await visitor.until("() => document.getElementById('loss').data[0].x.at(-1) === 60.4")
+        known = (await visitor.curves())["tune/0"]
+        async with served(run) as other:
+            assert other.url != site.url
+    assert known == sorted(set(known))
+    async with chromium(tmp_path) as visitor:
+        async with served(run) as site:
+            port = int(site.url.rsplit(":", 1)[1].strip("/"))
+            await visitor.page.goto(site.address())
+            await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        await visitor.until("() => document.body.dataset.view === 'lost'")
+        await visitor.picture("lost")
+        async with served(run, port):
+            await visitor.until("() => document.body.dataset.view === 'login'")
+        visitor.trouble = [one for one in visitor.trouble if "ERR_" not in one]
+
+
+async def test_the_end_is_told_and_nothing_can_be_ordered_any_more(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    run.say(events.RunFinished(at=70.0, outcome="done", reason="", dollars=0.03))
+    run.bus.close()
+    async with chromium(tmp_path) as visitor:
+        async with served(run) as site:
+            await visitor.page.goto(site.address())
+            await visitor.until("() => document.body.dataset.view === 'ended'")
+            await visitor.until("() => document.getElementById('loss').data?.length === 11")
+            await visitor.picture("ended")
+            assert await visitor.page.is_disabled("#kill-all")
+            assert await visitor.text("#state") == "done"
+        await visitor.until("() => document.getElementById('banner').textContent.includes('--dashboard opens it again')")
+        visitor.trouble = [one for one in visitor.trouble if "ERR_" not in one]
+
+
+async def test_the_first_paint_does_not_wait_for_the_curves(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.until("() => performance.getEntriesByName('first-contentful-paint').length")
+        script = """() => ({
+            paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+            plotly: performance.getEntriesByType('resource').find((one) => one.name.endsWith('plotly.min.js'))?.responseEnd,
+        })"""
+        await visitor.until("() => window.Plotly")
+        times = await visitor.page.evaluate(script)
+        print(f"first paint after {times['paint']:.0f} ms, Plotly there after {times['plotly']:.0f} ms")
+        assert await visitor.page.get_attribute("#plotly", "async") is not None
