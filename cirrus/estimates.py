@@ -14,6 +14,7 @@ from cirrus.clock import Clock
 from cirrus.cloud.base import Invoker
 from cirrus.cloud.places import Local
 from cirrus.core.forecast import Forecast, Line, Trial, samples_until
+from cirrus.core.judging import expected
 from cirrus.core.terms import Terms
 from cirrus.pipeline import Budget, Pipeline, Prepare, Train, Tune
 from cirrus.proposals import proposals
@@ -153,7 +154,7 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
     prepared = last.result.metrics[pipeline.prepare.name]
     rows, to_train = (prepared[name] * total / last.size for name in ("rows_in", "train"))
     stages: list[StageEstimate] = []
-    trials = {stage.name: proposals(stage).most for stage in pipeline.learning if isinstance(stage, Tune)}
+    tunes = {stage.name: stage for stage in pipeline.learning if isinstance(stage, Tune)}
     here = 0.0
     for stage, tried in zip(pipeline.planned, small.planned, strict=True):
         mine = Forecast.of(_trial(stage, seen[0]), _trial(stage, last), tried.workers)
@@ -161,7 +162,12 @@ def _estimated(pipeline: Pipeline, small: Pipeline, total: float, seen: tuple[_S
         work, through = total, rows
         if isinstance(stage, Train):
             samples = samples_until(f"{stage.name}.until", stage.until, to_train, forecast.seconds)
-            work = through = samples * trials.get(stage.name, 1)
+            work = through = samples
+            if stage.name in tunes:
+                tune = tunes[stage.name]
+                trials = proposals(tune).most
+                work = through = samples * expected(tune.prune, trials)
+                forecast = forecast.begun(trials / min(tune.at_once, trials, max(1, tune.workers)) + 1)
         here += mine.seconds.at(work)
         stages.append(
             StageEstimate(stage.name, stage.workers, through, forecast.dollars.at(work), forecast.seconds.at(work))

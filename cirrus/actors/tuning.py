@@ -341,7 +341,7 @@ class _Tuning:
                 at=now,
                 stage=self._stage.name,
                 done=len(before) * each + sum(min(one.units, each) for one in training if self._units),
-                total=self._stage.trials * each,
+                total=self._proposals.most * each,
                 rows=sum(one.samples for one in before) + sum(one.samples for one in training),
                 steps=sum(one.steps for one in training),
             )

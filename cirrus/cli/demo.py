@@ -21,8 +21,9 @@ from cirrus.cloud.base import Place
 from cirrus.emulator.place import emulated
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import Adagrad
-from cirrus.pipeline import Pipeline, Prepare, Train
+from cirrus.pipeline import Pipeline, Prepare, Train, Tune
 from cirrus.results import Result
+from cirrus.search import Halving, choice, log_uniform
 from cirrus.sources import criteo
 from cirrus.steps import Bucket, Hash, every
 from cirrus.testing.data import criteo_like
@@ -32,19 +33,16 @@ FOLD = 5  # one row in so many is a test row
 
 
 def demo_pipeline(path: str) -> Pipeline:
-    """What the demo runs on the rows of ``path``."""
+    """What the demo runs on the rows of ``path``: it tries rates and penalties, and learns with the best."""
+    train = Train(LogisticRegression(), optimizer=Adagrad(), minibatch=100, until=epochs(2), workers=4)
+    space = {"optimizer.rate": log_uniform(0.02, 0.5), "model.l2": choice(0.0, 1e-6)}
     return Pipeline(
         name="demo",
         data=criteo(path),
         stages=(
             Prepare(steps=(Bucket(), Hash(bits=18)), test=every(FOLD, at=FOLD - 1), workers=2),
-            Train(
-                model=LogisticRegression(l2=1e-6),
-                optimizer=Adagrad(rate=0.1),
-                minibatch=100,
-                until=epochs(2),
-                workers=4,
-            ),
+            Tune(train, space=space, trials=6, at_once=4, prune=Halving(), seed=1),
+            Train.best(workers=4),
         ),
     )
 

@@ -68,6 +68,13 @@ class Forecast:
             workers,
         )
 
+    def begun(self, times: float) -> Forecast:
+        """With workers that begin so many times, one after the other in each place."""
+        dollars, seconds = self.dollars, self.seconds
+        return Forecast(
+            Line(dollars.fixed * times, dollars.slope), Line(seconds.fixed * times, seconds.slope), self.workers
+        )
+
 
 def samples_until(field: str, until: Condition, rows: float, seconds: Line) -> float:
     """Samples after which the condition is met, if no loss ever meets it; ``PipelineError`` where it never is.

@@ -50,6 +50,18 @@ def rungs(prune: Pruner | None, units: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, one) for one in found if units > 1}))
 
 
+def expected(prune: Pruner | None, trials: int) -> float:
+    """How much work so many trials are, with that of one that comes to its end as 1; what cannot be foreseen counts."""
+    if not isinstance(prune, Halving):
+        return float(trials)
+    work, done, going = 0.0, 0.0, trials
+    for power in range(prune.rungs, 0, -1):
+        reached = float(prune.eta) ** -power
+        work, done = work + going * (reached - done), reached
+        going = math.ceil(going / prune.eta) if going >= prune.eta else going
+    return work + going * (1.0 - done)
+
+
 def best(outcomes: Mapping[int, tuple[TrialOutcome, float]]) -> int | None:
     """The trial with the smallest loss of those that are done, else of those that were pruned; ``None``: there is none.
 

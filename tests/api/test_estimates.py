@@ -15,6 +15,7 @@ from cirrus.cli.main import parser
 from cirrus.clock import SystemClock
 from cirrus.cloud.places import local
 from cirrus.cloud.prices import read_prices
+from cirrus.core.judging import expected
 from cirrus.errors import InputError, PipelineError
 from cirrus.estimates import Estimate, StageEstimate, estimate
 from cirrus.pipeline import Pipeline, Prepare, Train, Tune
@@ -46,10 +47,13 @@ async def test_an_estimate_is_near_what_the_run_costs_then(tmp_path: Path) -> No
     result = await run(pipeline, on=place)
     metered = {name: dollars for name, dollars in result.cost.stages.items() if name}
     assert found.measured < found.rows == pytest.approx(40_000, rel=0.02)
-    assert [one.stage for one in found.stages] == ["prepare", "train"]
-    assert found.stages[1].rows == pytest.approx(64_000, rel=0.05)
+    assert [one.stage for one in found.stages] == ["prepare", "tune", "train"]
+    assert found.stages[2].rows == pytest.approx(64_000, rel=0.05)
     assert found.dollars == pytest.approx(found.beside + sum(one.dollars for one in found.stages))
-    assert {one.stage: one.dollars for one in found.stages} == pytest.approx(metered, rel=0.25)
+    told = {one.stage: one.dollars for one in found.stages}
+    assert sum(told.values()) == pytest.approx(sum(metered.values()), rel=0.25)
+    for stage in ("prepare", "train"):  # how often trials are measured is a matter of time
+        assert told[stage] == pytest.approx(metered[stage], rel=0.25)
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -78,14 +82,14 @@ async def test_a_command_estimates_a_file_and_names_the_same_on_one_machine(
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
-async def test_every_trial_counts_as_if_it_went_to_its_end(tmp_path: Path) -> None:
+async def test_trials_count_as_far_as_they_can_be_expected_to_go(tmp_path: Path) -> None:
     path = tmp_path / "rows.libsvm"
     path.write_bytes(b"".join(b"%d %d:1\n" % (number % 2, number % 50 + 1) for number in range(2000)))
     search = Tune(Train(until=epochs(2)), space=SIX, sampler=Grid(), prune=Halving(), workers=3)
     stages = (Prepare(workers=1), search, Train.best(workers=20, until=epochs(1)))
     found = await estimate(Pipeline(name="tried", data=libsvm(path), stages=stages), local(), SystemClock())
     assert [(one.stage, one.workers) for one in found.stages] == [("prepare", 1), ("tune", 3), ("train", 20)]
-    assert found.stages[1].rows == pytest.approx(12 * found.stages[2].rows)
+    assert found.stages[1].rows == pytest.approx(2 * expected(Halving(), 6) * found.stages[2].rows)
 
 
 async def test_what_cannot_be_foreseen_is_refused_before_anything_runs(tmp_path: Path) -> None:
