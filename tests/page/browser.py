@@ -50,6 +50,19 @@ class Visitor:
         """Wait until the script's value is true."""
         await self.page.wait_for_function(script, arg=argument, timeout=30_000)
 
+    async def shows(self, selector: str, words: str) -> None:
+        """Wait until an element's text has those words."""
+        script = "([selector, words]) => document.querySelector(selector)?.textContent.includes(words)"
+        await self.until(script, [selector, words])
+
+    async def views(self, name: str) -> None:
+        """Wait until the page is in that state: login, connecting, live, lost or ended."""
+        await self.until("(name) => document.body.dataset.view === name", name)
+
+    async def lines(self, count: int) -> None:
+        """Wait until the chart of losses has so many lines."""
+        await self.until("(count) => document.getElementById('loss').data?.length === count", count)
+
     async def text(self, selector: str) -> str:
         return (await self.page.locator(selector).text_content()) or ""
 

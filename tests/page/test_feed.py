@@ -87,7 +87,7 @@ def test_ids_rise_by_one(steps: list[tuple[str, int]]) -> None:
     assert seen == [f"here-{number}" for number in range(1, len(seen) + 1)]
 
 
-@pytest.mark.parametrize("last", ["", "here-", "here-9", "here--1", "there-1", "here-1x", "here-١", "x" * 5000])
+@pytest.mark.parametrize("last", ["", "here-", "here-9", "here--1", "there-1", "here-1x", "here-\u0661", "x" * 5000])
 def test_who_comes_with_an_id_that_is_none_gets_the_whole_state(last: str) -> None:
     feed = Feed("here", "run")
     feed.take(loss(1.0, 0.5, 0))

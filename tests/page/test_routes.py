@@ -112,7 +112,8 @@ async def test_orders_of_others_are_refused(path: str) -> None:
         bodies = {"kill": {}, "scale": {"stage": "train", "workers": 1}, "code": {}, "session": {"code": "x"}}
         wrong: list[Mapping[str, str | None]] = [
             {"Origin": None}, {"Origin": "null"}, {"Origin": "http://evil.example"}, {"Origin": "http://127.0.0.1:1"},
-            {"Origin": client.page.url.rstrip("/") + ".evil.example"}, {"Host": "evil.example"}, {"Host": "127.0.0.1.evil.example"},
+            {"Origin": client.page.url.rstrip("/") + ".evil.example"}, {"Host": "evil.example"},
+            {"Host": "127.0.0.1.evil.example"},
             {"X_Cirrus_CSRF": None}, {"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"},
             {"Content_Type": "text/plain"}, {"Content_Type": "application/x-www-form-urlencoded"},
         ]  # fmt: skip

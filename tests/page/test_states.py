@@ -11,22 +11,24 @@ from tests.page.scripted import EVIL, Scripted, loss, resources, trial_over, tun
 
 pytestmark = [in_browser, on_asyncio]
 
-LIVE = "() => document.body.dataset.view === 'live'"
+LAST = "(last) => Math.max(...document.getElementById('loss').data.flatMap((line) => [...line.x])) === last"
+WORST = (2, 6, 7, 8, 11)
+"""Of those that have been measured, when trials 9 and 10 have become the best."""
 
 
 async def test_who_has_no_key_is_asked_for_it(tmp_path: Path) -> None:
     run = Scripted()
     async with served(run) as site, chromium(tmp_path) as visitor:
         await visitor.page.goto(site.url)
-        await visitor.until("() => document.body.dataset.view === 'login'")
+        await visitor.views("login")
         await visitor.picture("login")
         assert run.run_id not in await visitor.page.content()
         await visitor.page.fill("#code", "a guess")
         await visitor.page.keyboard.press("Enter")
-        await visitor.until("() => document.getElementById('login-text').textContent.includes('works once')")
+        await visitor.shows("#login-text", "works once")
         await visitor.page.fill("#code", site.address())
         await visitor.page.keyboard.press("Enter")
-        await visitor.until(LIVE)
+        await visitor.views("live")
         await visitor.picture("empty")
 
 
@@ -36,11 +38,11 @@ async def test_a_search_in_light_in_dark_and_on_a_phone(tmp_path: Path) -> None:
     async with served(run) as site, chromium(tmp_path) as visitor:
         address = site.address()
         await visitor.page.goto(address)
-        await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        await visitor.lines(11)
         assert visitor.page.url == site.url, "the key is not in the address any more"
         assert not [url for url in visitor.asked if "#" not in url and address.rpartition("#")[2] in url]
         assert not any(visitor.referers)
-        assert {url.partition("/")[0] + "//" + url.split("/")[2] + "/" for url in visitor.asked if url.startswith("http")} == {site.url}
+        assert all(url.startswith((site.url, "data:")) for url in visitor.asked), "nothing comes from elsewhere"
         await visitor.picture("tuning")
         assert "8 of 8 workers" in await visitor.text("[data-stage=tune]")
         assert await visitor.text("#trials-sum") == "8 running · 4 pruned"
@@ -60,24 +62,21 @@ async def test_best_and_worst_five_change_and_rows_are_sorted(tmp_path: Path) ->
     tuning(run)
     async with served(run) as site, chromium(tmp_path) as visitor:
         await visitor.page.goto(site.address())
-        await visitor.until("() => document.getElementById('loss').data?.length === 11")
+        await visitor.lines(11)
         await visitor.page.check("[name=show][value=best]", force=True)
-        await visitor.until("() => document.getElementById('loss').data.length === 5")
+        await visitor.lines(5)
         assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (0, 1, 3, 4, 6)}
         run.say(*(loss(50.0, 0.3, trial) for trial in (9, 10)))
         await visitor.until("() => document.getElementById('loss').data[0].customdata[0] === 'tune/9'")
         assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (9, 10, 0, 1, 3)}
         await visitor.page.check("[name=show][value=worst]", force=True)
         await visitor.until("() => document.getElementById('loss').data[0].customdata[0] !== 'tune/9'")
-        assert set(await visitor.curves()) == {f"tune/{trial}" for trial in (7, 2, 5, 8, 11)} - {"tune/5"} | {"tune/6"} or len(
-            await visitor.curves()
-        ) == 5
+        assert set(await visitor.curves()) == {f"tune/{trial}" for trial in WORST}
         for value, unit in (("1", 50_000.0), ("2", 0.0005), ("0", 50.0)):
             await visitor.page.check("[name=show][value=all]", force=True)
             await visitor.page.check(f"[name=axis][value='{value}']", force=True)
-            script = "(last) => Math.max(...document.getElementById('loss').data.flatMap((line) => [...line.x])) === last"
-            await visitor.until(script, unit)
-        order = "() => [...document.querySelectorAll('#trials tbody tr')].map((row) => Number(row.dataset.key.split('/')[1]))"
+            await visitor.until(LAST, unit)
+        order = "() => [...document.querySelectorAll('#trials tbody tr')].map((row) => +row.dataset.key.split('/')[1])"
         assert (await visitor.page.evaluate(order))[:2] == [9, 10]
         await visitor.page.click("[data-by=trial]")
         assert await visitor.page.evaluate(order) == list(range(12))
@@ -99,7 +98,7 @@ async def test_a_name_that_means_harm_is_shown_as_it_is(tmp_path: Path) -> None:
     )
     async with served(run) as site, chromium(tmp_path) as visitor:
         await visitor.page.goto(site.address())
-        await visitor.until("() => document.getElementById('loss').data?.length === 12")
+        await visitor.lines(12)
         await visitor.page.click("tr[data-key='tune/7'] button")
         assert EVIL in await visitor.text("#panel-settings")
         assert EVIL in await visitor.text("#panel-log")
@@ -131,36 +130,27 @@ async def test_a_line_is_killed_by_keyboard_and_said_to_stop_until_it_has(tmp_pa
         await visitor.page.keyboard.press("Enter")
         await visitor.page.keyboard.press("Tab")
         await visitor.page.keyboard.press("Enter")
-        await visitor.until("() => document.getElementById('panel-state').textContent.startsWith('stopping, 1 still working')")
+        await visitor.shows("#panel-state", "stopping, 1 still working")
         assert run.orders == [("kill", None, 3)]
         await visitor.picture("stopping")
         run.say(events.WorkerStopped(at=61.0, stage="tune.trial3", slot=0, attempt=1, reason="told to leave"))
-        await visitor.until("() => document.getElementById('panel-state').textContent === 'killed: from the page'")
+        await visitor.shows("#panel-state", "killed: from the page")
         await visitor.page.keyboard.press("Escape")
         await visitor.until("() => document.activeElement.closest('tr')?.dataset.key === 'tune/3'")
 
 
-async def test_the_connection_is_lost_and_comes_back_and_no_point_is_missing(tmp_path: Path) -> None:
+async def test_the_connection_is_lost_and_a_server_that_is_another_asks_for_the_key(tmp_path: Path) -> None:
     run = Scripted()
     tuning(run)
-    async with served(run) as site, chromium(tmp_path) as visitor:
-        await visitor.page.goto(site.address())
-        await visitor.until("() => document.getElementById('loss').data?.length === 11")
-        run.say(*(loss(60.0 + number / 10, 0.5, 0) for number in range(5)))
-        await visitor.until("() => document.getElementById('loss').data[0].x.at(-1) === 60.4")
-        known = (await visitor.curves())["tune/0"]
-        async with served(run) as other:
-            assert other.url != site.url
-    assert known == sorted(set(known))
     async with chromium(tmp_path) as visitor:
         async with served(run) as site:
             port = int(site.url.rsplit(":", 1)[1].strip("/"))
             await visitor.page.goto(site.address())
-            await visitor.until("() => document.getElementById('loss').data?.length === 11")
-        await visitor.until("() => document.body.dataset.view === 'lost'")
+            await visitor.lines(11)
+        await visitor.views("lost")
         await visitor.picture("lost")
         async with served(run, port):
-            await visitor.until("() => document.body.dataset.view === 'login'")
+            await visitor.views("login")
         visitor.trouble = [one for one in visitor.trouble if "ERR_" not in one]
 
 
@@ -172,12 +162,12 @@ async def test_the_end_is_told_and_nothing_can_be_ordered_any_more(tmp_path: Pat
     async with chromium(tmp_path) as visitor:
         async with served(run) as site:
             await visitor.page.goto(site.address())
-            await visitor.until("() => document.body.dataset.view === 'ended'")
-            await visitor.until("() => document.getElementById('loss').data?.length === 11")
+            await visitor.views("ended")
+            await visitor.lines(11)
             await visitor.picture("ended")
             assert await visitor.page.is_disabled("#kill-all")
             assert await visitor.text("#state") == "done"
-        await visitor.until("() => document.getElementById('banner').textContent.includes('--dashboard opens it again')")
+        await visitor.shows("#banner", "--dashboard opens it again")
         visitor.trouble = [one for one in visitor.trouble if "ERR_" not in one]
 
 
@@ -189,7 +179,7 @@ async def test_the_first_paint_does_not_wait_for_the_curves(tmp_path: Path) -> N
         await visitor.until("() => performance.getEntriesByName('first-contentful-paint').length")
         script = """() => ({
             paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
-            plotly: performance.getEntriesByType('resource').find((one) => one.name.endsWith('plotly.min.js'))?.responseEnd,
+            plotly: performance.getEntriesByType('resource').find((one) => one.name.endsWith('.min.js')).responseEnd,
         })"""
         await visitor.until("() => window.Plotly")
         times = await visitor.page.evaluate(script)

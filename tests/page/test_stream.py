@@ -76,7 +76,7 @@ async def test_nobody_waits_for_a_viewer_that_is_stuck() -> None:
     async with visited(run) as client:
         await client.enter()
         (jar,) = client.http.cookie_jar
-        with stuck(client.page, f"{jar.key}={jar.value}") as connection:
+        with stuck(client.page, f"{jar.key}={jar.value}"):
             for number in range(30):
                 for slot in range(20):
                     reason = f"{number} {slot} " + "x" * 350
