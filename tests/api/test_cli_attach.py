@@ -43,7 +43,8 @@ async def test_a_run_is_watched_scaled_and_killed_by_command(tmp_path: Path) -> 
         assert (code, out) == (WRONG, "")
         assert err == "cirrus: stage: got 'trian'; allowed: 'prepare', 'train'\n"
         code, out, err = await done(tmp_path, "kill", run_id, "--reason", "enough", "--json")
-        assert (code, json.loads(out), err) == (DONE, {"run_id": run_id, "trial": None, "reason": "enough", "run": "running"}, "")
+        told = {"run_id": run_id, "trial": None, "reason": "enough", "run": "running"}
+        assert (code, json.loads(out), err) == (DONE, told, "")
         await going.end()
         code, out, err = await watching
         seen = [json.loads(line) for line in out.splitlines()]
