@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 
 from cirrus.core.ids import stage_of, trial_of
-from cirrus.core.tally import Tally
+from cirrus.core.tally import Tally, TrialSight
 from cirrus.events import (
     Event,
     InvokeFailed,
@@ -96,6 +96,7 @@ class PageSight:
         if self._run["state"] in {"waiting", "running"}:
             self._run |= {"state": "parked", "reason": reason, "stopping": False}
             self._sections.add("run")
+            self._touched |= set(self._tally.trials)
 
     def ordered(self, trial: int | None) -> None:
         """Somebody has ordered a trial, or the run, to end."""
@@ -166,11 +167,16 @@ class PageSight:
         return {
             "key": f"{trial.stage}/{trial.number}", "stage": trial.stage, "trial": trial.number,
             "settings": {name: _setting(value) for name, value in trial.settings.items()},
-            "state": trial.state, "reason": self._reasons.get(key, ""), "loss": number(trial.loss),
+            "state": self._state_of(trial), "reason": self._reasons.get(key, ""), "loss": number(trial.loss),
             "best": self._best.get(key), "samples": trial.samples, "dollars": number(trial.dollars),
             "workers": sum(trial_of(pool) == trial.number for pool, _ in here),
             "stopping": trial.number in self._stopping and trial.state == "running",
         }  # fmt: skip
+
+    def _state_of(self, trial: TrialSight) -> str:
+        """A trial that goes on stands still where its run does."""
+        still = trial.state == "running" and self._run["state"] not in {"waiting", "running"}
+        return "stopped" if still else trial.state
 
     def _touch(self, event: Event) -> None:
         """Which trial's row is another now."""
@@ -221,6 +227,7 @@ class PageSight:
             case RunStarted(run_id=run_id, store=store):
                 self._run |= {"id": run_id, "store": store, "state": "running", "reason": "", "stopping": False}
                 self._sections.add("run")
+                self._touched |= set(self._tally.trials)
             case RunFinished(outcome=outcome, reason=reason, dollars=dollars):
                 self._run |= {"state": outcome, "reason": reason, "stopping": False}
                 self._use |= {"dollars": dollars, "dollars_per_second": 0.0, "working": 0, "wished": 0}

@@ -216,6 +216,7 @@ def test_the_end_leaves_nobody_at_work() -> None:
     assert viewer.state["use"]["working"] == 0
     assert [stage["working"] for stage in viewer.state["stages"]] == [0, 0]
     assert {trial["workers"] for trial in viewer.trials.values()} == {0}
+    assert {trial["state"] for trial in viewer.trials.values()} == {"stopped", "pruned"}
 
 
 def test_a_long_message_stays_in_one_line_of_the_stream() -> None:

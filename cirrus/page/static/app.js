@@ -79,6 +79,7 @@ const lost = () => {
   $("banner").dataset.lost = "yes";
   banner("The connection is lost. Trying again; what is shown is as it was.");
   put("state", "no connection");
+  $("state").dataset.state = "lost";
   if (source.readyState === EventSource.CLOSED) {
     clearTimeout(again);
     again = setTimeout(async () => {
@@ -144,8 +145,10 @@ const drawFigures = () => {
   const { run, use } = state;
   const working = use.working ?? 0;
   const name = run.stopping && !over() ? `stopping, ${working} still working` : run.state + (run.reason && over() ? `: ${run.reason}` : "");
-  if (document.body.dataset.view !== "lost") put("state", name);
-  $("state").dataset.state = run.stopping ? "stopping" : run.state;
+  if (document.body.dataset.view !== "lost") {
+    put("state", name);
+    $("state").dataset.state = run.stopping ? "stopping" : run.state;
+  }
   document.title = `${run.state} · ${run.id ?? ""} · cirrus`;
   put("run-id", run.id ?? "");
   $("kill-all").disabled = over() || run.stopping;

@@ -60,13 +60,13 @@ export const drawStages = (state, scale) => {
     const [, bar, told, steps] = row.children;
     const over = stage.seconds !== null;
     if (over || stage.total) { bar.max = over ? 1 : stage.total; bar.value = over ? 1 : stage.done; } else bar.removeAttribute("value");
-    if (!over && state.run.state !== "running" && !stage.total) bar.value = 0;
     bar.classList.toggle("done", over);
     const amount = stage.total ? `${count(stage.done)} of ${count(stage.total)}` : `${count(stage.done)} units`;
     const rate = stage.rate ? ` · ${count(stage.rate)} rows/s` : "";
     const text = over ? `${count(stage.rows)} rows in ${time(stage.seconds)}${rate}` : amount + rate;
     if (told.textContent !== text) told.textContent = text;
-    const workers = over ? "finished" : `${stage.working} of ${stage.wished} workers`;
+    const stood = !["waiting", "running"].includes(state.run.state);
+    const workers = over ? "finished" : stood ? "stopped" : `${stage.working} of ${stage.wished} workers`;
     if (steps.children[1].textContent !== workers) steps.children[1].textContent = workers;
     const still = over || state.run.state !== "running";
     steps.children[0].hidden = steps.children[2].hidden = still;
