@@ -164,12 +164,11 @@ class Driver:
     async def kill_trial(self, trial: int, reason: str, order: str = "") -> None:
         """End one trial of the stage that tunes now; it does not come back, and its workers go to the others.
 
-        ``PipelineError`` where there is no such trial, or it has ended.
+        ``PipelineError`` where there is no such trial, or it has ended otherwise.
         """
         checks.integer("trial", trial, 0, 2**31)
-        living = self._trials.living
-        if trial not in living:
-            raise PipelineError("trial", trial, f"one that goes on: {', '.join(map(str, living)) or 'none does'}")
+        if self._trials.is_killed(trial):
+            return
         fields: dict[str, JSON] = {"stage": self._trials.stage, "trial": trial, "outcome": "killed", "reason": reason}
         await self._decide("trial_over", fields, order)
         self._trials.end(trial, Abandon("killed", reason))

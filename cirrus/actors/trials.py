@@ -10,6 +10,7 @@ from cirrus.actors.records import TrialPast
 from cirrus.actors.scheduler import Abandon, Heard
 from cirrus.actors.training import Learnt
 from cirrus.core.views import Trial
+from cirrus.errors import PipelineError
 from cirrus.pipeline import Tune
 from cirrus.proposals import from_plain, said
 from cirrus.search import Settings
@@ -34,6 +35,15 @@ class Trials:
     def living(self) -> tuple[int, ...]:
         """The numbers of those that go on, and that nobody has ordered to end."""
         return tuple(number for number in sorted(self._mailboxes) if number not in self.settled)
+
+    def is_killed(self, number: int) -> bool:
+        """Whether somebody has ordered that trial to end; ``PipelineError`` where it does not go on, for other reasons."""
+        if number in self.settled and self.settled[number].outcome == "killed":
+            return True
+        if number not in self.living:
+            living = ", ".join(map(str, self.living))
+            raise PipelineError("trial", number, f"one that goes on: {living or 'none does'}")
+        return False
 
     def enter(self, stage: str) -> None:
         """A stage begins: whatever is known is of another."""

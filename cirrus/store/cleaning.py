@@ -17,16 +17,19 @@ OVER = ("done", "killed")
 async def needless(store: ObjectStore, run_id: str, now: float) -> AsyncIterator[ObjectInfo]:
     """The objects of a run that can go; none of a run that a driver holds.
 
-    Of a run that is over: the shards' snapshots. Of every run whose data set is committed: what preparation wrote
-    beside the manifest and the blocks that it names.
+    Of a run that is over: the shards' snapshots, and requests to measure trials. Of every run whose data set is
+    committed: what preparation wrote beside the manifest and the blocks that it names.
     """
     if await state_of(store, run_id, now) == "running":
         return
     over = await _outcome(store, run_id) in OVER
-    async for info in store.list(f"runs/{run_id}/shards/"):
-        if over:
+    manifests: list[str] = []
+    async for info in store.list(f"runs/{run_id}/"):
+        parts = info.key.split("/")
+        if parts[-1] == "manifest.json":
+            manifests.append(info.key)
+        elif over and (parts[2] == "shards" or parts[3:4] == ["requests"]):
             yield info
-    manifests = [info.key async for info in store.list(f"runs/{run_id}/") if info.key.endswith("/manifest.json")]
     for manifest in manifests:
         folder = manifest.removesuffix("manifest.json")
         dataset = await load(store, manifest)

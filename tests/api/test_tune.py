@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -113,8 +115,7 @@ async def test_a_trial_that_is_killed_takes_its_workers_along_and_no_other(rows:
         async with asyncio.timeout(30):
             while any(is_alive(pid) for pid in theirs):
                 await asyncio.sleep(0.02)
-        with pytest.raises(PipelineError, match=r"^trial: .*got 1"):
-            await going.kill(trial=1)
+        await going.kill(trial=1, reason="for the second time")
         with pytest.raises(PipelineError, match="one that goes on"):
             await going.kill(trial=99)
         result = await going.result()
@@ -178,6 +179,26 @@ async def test_a_stage_that_tunes_is_scaled_down_to_nothing_and_up_again(rows: S
         result = await going.result()
     assert 0 in seen
     assert [one.outcome for one in result.trials] == ["done"] * 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_trials_are_killed_twice_at_any_moment(rows: Source, place: Local, seed: int) -> None:
+    chance = Random(seed)
+    pipeline = tuned(rows, {"optimizer.rate": log_uniform(0.01, 0.3)}, trials=6, passes=4)
+    ordered = set[int]()
+    ends = dict[int, list[str]]()
+    async with start(pipeline, on=place) as going:
+        async for event in going.events():
+            if isinstance(event, events.TrialFinished):
+                ends.setdefault(event.trial, []).append(event.outcome)
+            if chance.random() < 0.05 and len(ordered) < 4:
+                trial = chance.randrange(6)
+                with contextlib.suppress(PipelineError):  # it has not begun, or has come to its end
+                    await asyncio.gather(going.kill(trial=trial), going.kill(trial=trial, reason="again"))
+                    ordered.add(trial)
+        result = await going.result()
+    assert {trial: [one] for trial, one in ((one.number, one.outcome) for one in result.trials)} == ends
+    assert {one.number for one in result.trials if one.outcome == "killed"} == ordered
 
 
 async def test_a_run_that_tunes_is_killed_whole(rows: Source, place: Local) -> None:

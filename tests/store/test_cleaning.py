@@ -25,7 +25,7 @@ async def made() -> MemoryStore:
     await commit(store, "runs/a/prepare/manifest.json", DataSet(1, (kept,), (), 1, 0, "{}", ()))
     for key in (kept.key, "runs/a/prepare/1/blocks/0-0.block", "runs/a/prepare/1/scan/0-0.json"):
         await store.put(key, data)
-    for key in ("shards/000/000000000001", "train/model.safetensors", "train/work.json", "run.json"):
+    for key in ("shards/000/000000000001", "tune/requests/000000000.txt", "train/model.safetensors", "train/work.json", "run.json"):
         await store.put(f"runs/a/{key}", b"x")
     await Holding.take(store, "a", "driver", NOW)
     return store
@@ -49,11 +49,14 @@ async def test_snapshots_too_of_a_run_that_is_done() -> None:
     store = await made()
     await store.put("runs/a/result.json", json.dumps({"outcome": "done"}).encode())
     assert "runs/a/shards/000/000000000001" in await found(store, NOW + PATIENCE)
+    assert "runs/a/tune/requests/000000000.txt" in await found(store, NOW + PATIENCE)
     assert "runs/a/train/model.safetensors" not in await found(store, NOW + PATIENCE)
 
 
-async def test_nothing_but_snapshots_where_no_data_set_was_committed() -> None:
+async def test_nothing_but_snapshots_and_requests_where_no_data_set_was_committed() -> None:
     store = await made()
     await store.delete("runs/a/prepare/manifest.json")
     await store.put("runs/a/result.json", json.dumps({"outcome": "killed"}).encode())
-    assert await found(store, NOW + PATIENCE) == {"runs/a/shards/000/000000000001"}
+    assert await found(store, NOW + PATIENCE) == {
+        "runs/a/shards/000/000000000001", "runs/a/tune/requests/000000000.txt",
+    }
