@@ -37,7 +37,7 @@ class Trials:
         return tuple(number for number in sorted(self._mailboxes) if number not in self.settled)
 
     def is_killed(self, number: int) -> bool:
-        """Whether somebody has ordered that trial to end; ``PipelineError`` where it does not go on, for other reasons."""
+        """Whether somebody has ordered that trial to end; ``PipelineError`` where it has ended otherwise."""
         if number in self.settled and self.settled[number].outcome == "killed":
             return True
         if number not in self.living:

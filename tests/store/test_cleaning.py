@@ -25,7 +25,8 @@ async def made() -> MemoryStore:
     await commit(store, "runs/a/prepare/manifest.json", DataSet(1, (kept,), (), 1, 0, "{}", ()))
     for key in (kept.key, "runs/a/prepare/1/blocks/0-0.block", "runs/a/prepare/1/scan/0-0.json"):
         await store.put(key, data)
-    for key in ("shards/000/000000000001", "tune/requests/000000000.txt", "train/model.safetensors", "train/work.json", "run.json"):
+    await store.put("runs/a/tune/requests/000000000.txt", b"x")
+    for key in ("shards/000/000000000001", "train/model.safetensors", "train/work.json", "run.json"):
         await store.put(f"runs/a/{key}", b"x")
     await Holding.take(store, "a", "driver", NOW)
     return store
