@@ -7,12 +7,18 @@ import socket
 from collections.abc import Callable
 
 import aiohttp
+import pytest
 
 from cirrus import events
+from cirrus.page import feed as feeds
 from cirrus.page.serving import Served, served
+from cirrus.page.sight import LOG
 from tests.page.scripted import EVIL, Scripted, loss
 from tests.page.test_routes import Client, visited
 from tests.page.viewer import Viewer
+
+ROUNDS = 30
+"""Of messages of 200 kB each: more than the buffers of a connection on loopback hold."""
 
 
 async def read_until(client: Client, viewer: Viewer, done: Callable[[Viewer], bool]) -> None:
@@ -62,28 +68,49 @@ def state(viewer: Viewer) -> object:
 
 
 def stuck(page: Served, cookie: str) -> socket.socket:
-    """A viewer that asks and never reads, with as small a buffer as there is."""
+    """A viewer that asks and does not read, with as small a buffer as there is."""
     port = int(page.url.rsplit(":", 1)[1].strip("/"))
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))
-    connection.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n\r\n".encode())
+    connection.sendall(f"GET /events HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n\r\n".encode())
+    connection.setblocking(False)
     return connection
 
 
-async def test_nobody_waits_for_a_viewer_that_is_stuck() -> None:
-    run, viewer = Scripted(), Viewer()
-    async with visited(run) as client:
-        await client.enter()
-        (jar,) = client.http.cookie_jar
-        with stuck(client.page, f"{jar.key}={jar.value}"):
-            for number in range(30):
-                for slot in range(20):
-                    reason = f"{number} {slot} " + "x" * 350
-                    run.say(events.WorkerReplaced(at=1.0, stage="train", slot=slot, attempt=2, reason=reason))
-                run.say(loss(float(number), 0.5, None, "train"))
-            await read_until(client, viewer, lambda viewer: len(points(viewer)) == 30)
-            assert run.bus.readers == 1, "viewers share one reader of the run"
+async def come_back(connection: socket.socket, viewer: Viewer, last: float) -> int:
+    """Read all that was held back, until the point ``last``; how many bytes came."""
+    loop = asyncio.get_running_loop()
+    rest, count = b"", 0
+    while last not in points(viewer):
+        data = await loop.sock_recv(connection, 2**20)
+        assert data
+        count += len(data)
+        whole, gap, rest = (rest + data).rpartition(b"\n\n")
+        viewer.take(whole + gap)
+    return count
+
+
+async def test_nobody_waits_for_a_viewer_that_is_stuck_and_it_gets_the_whole_state_when_it_reads_again() -> None:
+    run, viewer, late, said = Scripted(), Viewer(), Viewer(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feeds, "KEPT", 2)
+        async with visited(run) as client:
+            await client.enter()
+            (jar,) = client.http.cookie_jar
+            with stuck(client.page, f"{jar.key}={jar.value}") as connection:
+                for number in range(ROUNDS):
+                    for slot in range(LOG):
+                        reason = f"{number} {slot} " + "x" * 350
+                        run.say(events.WorkerReplaced(at=1.0, stage="train", slot=slot, attempt=2, reason=reason))
+                        said += len(reason)
+                    run.say(loss(float(number), 0.5, None, "train"))
+                    await read_until(client, viewer, lambda viewer: len(points(viewer)) > number)  # noqa: B023
+                assert run.bus.readers == 1, "viewers share one reader of the run"
+                read = await come_back(connection, late, float(ROUNDS - 1))
+    assert points(viewer) == points(late) == [float(number) for number in range(ROUNDS)]
+    assert late.wholes >= 2
+    assert read < said
 
 
 async def test_an_ended_run_is_told_to_the_last_word_though_the_server_stops() -> None:
