@@ -222,7 +222,8 @@ class Scheduler(Actor[SchedulerMessage]):
         match message:
             case Open():
                 self._pools[message.pool.pool] = message
-                self._decide(roster.Opened(now, message.pool, message.workers))
+                lifetime = self._site.terms.timeout_of(message.timeout)
+                self._decide(roster.Opened(now, message.pool, message.workers, lifetime))
             case Steer(words):
                 self._decide(roster.Steered(words))
             case Scale(name, workers):

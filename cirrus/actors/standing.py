@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cirrus.clock import Clock
+from cirrus.core.lifetime import NEARLY
 from cirrus.core.slots import Leave
 
 
@@ -31,7 +32,7 @@ class Standing:
     def leaving(self) -> Leaving | None:
         """Why the worker is to leave; ``None``: it may go on."""
         if self._leaving is None and self._clock.monotonic() >= self._until:
-            self._leaving = Leaving("deadline", "its time is nearly up")
+            self._leaving = Leaving("deadline", NEARLY)
         return self._leaving
 
     @property

@@ -26,6 +26,7 @@ from cirrus.actors.standing import Standing
 from cirrus.actors.trust import certain, trusting
 from cirrus.clock import Clock
 from cirrus.cloud.base import Assignment
+from cirrus.core.lifetime import margin
 from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
 from cirrus.core.restarts import Backoff
 from cirrus.core.slots import Leave
@@ -38,9 +39,7 @@ PATIENCE = 30.0  # seconds for which the control actor may be away when the work
 ATTEMPT = 10.0  # seconds for one attempt to reach it
 BACKOFF = Backoff(0.05, 2.0, 1.0)
 LONGEST_DETAIL = 8192
-MARGIN = 0.05  # of the timeout: the time to hand back and leave before the provider ends the worker
 FULL = 0.9
-LEAST_MARGIN, MOST_MARGIN = 0.5, 10.0  # seconds; never more than a quarter of the timeout
 
 STATM = Path("/proc/self/statm")
 
@@ -126,8 +125,7 @@ class Worker:
         self._open_job = open_job
         self._began = clock.monotonic() - age
         timeout = assignment.timeout
-        margin = min(max(LEAST_MARGIN, MARGIN * timeout), MOST_MARGIN, timeout / 4)
-        self._standing = Standing(clock, self._began + timeout - margin)
+        self._standing = Standing(clock, self._began + timeout - margin(timeout))
         self._line: Line | None = None
         self._gets = self._puts = 0  # requests to the store
 

@@ -134,6 +134,7 @@ class _Pool:
     present: set[WorkerId] = field(default_factory=set)
     asked: dict[WorkerId, int] = field(default_factory=dict)  # how many leases each would like to hold
     resting: set[WorkerId] = field(default_factory=set)  # who asked when all was done
+    relieved: set[WorkerId] = field(default_factory=set)  # who is present beside a successor
     finishing: dict[tuple[int, int], Done] = field(default_factory=dict)
     samples: int = 0
     steps: int = 0
@@ -185,6 +186,8 @@ class Desk:
         if pool is None or worker not in pool.present:
             return _sent_away(worker, "this attempt is over")
         match message:
+            case Ask() if worker in pool.relieved:
+                return ()
             case Ask(count):
                 pool.asked[worker] = count
                 return self._leased(at, pool, units.Asked(at, worker, count))
@@ -235,9 +238,19 @@ class Desk:
             return _sent_away(worker, "another attempt fills this slot")
         if worker in pool.present:
             return (Report(TurnedAway(worker)), *_sent_away(worker, "this attempt is here already"))
+        relieved = self._relieved(at, pool, worker)
         pool.present.add(worker)
         heard = self._leased(at, pool, units.Beat(at, worker))  # from now on its silence is noticed
-        return (Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid)), *heard)
+        return (Tell(worker, Welcome(pool.work)), Report(WorkerSeen(worker, hello.pid)), *heard, *relieved)
+
+    def _relieved(self, at: float, pool: _Pool, successor: WorkerId) -> tuple[DeskCommand, ...]:
+        """Who filled the slot until now, and would soon have left by itself, hands back what it holds and leaves."""
+        commands: list[DeskCommand] = []
+        for worker in sorted(one for one in pool.present if one.place == successor.place):
+            pool.relieved.add(worker)
+            commands.append(Tell(worker, Order("drain", "its successor is here")))
+            commands += self._leased(at, pool, units.Asked(at, worker, 0))
+        return tuple(commands)
 
     def _beat(self, at: float, pool: _Pool, worker: WorkerId, beat: Beat) -> tuple[DeskCommand, ...]:
         pool.samples += beat.samples
@@ -251,6 +264,7 @@ class Desk:
         if pool is None or worker not in pool.present:
             return ()
         pool.present.remove(worker)
+        pool.relieved.discard(worker)
         left = Report(WorkerLeft(worker, bye.kind, bye.detail, bye.seconds, bye.gets, bye.puts))
         return (left, *self._leased(at, pool, units.Gone(at, worker)))
 

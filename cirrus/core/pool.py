@@ -18,6 +18,7 @@ many restarts within a window. Throttled requests are no failures: they only low
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from typing import assert_never
 
 from cirrus.core.health import Death, Health
 from cirrus.core.ids import WorkerId
+from cirrus.core.lifetime import NEARLY, margin
 from cirrus.core.restarts import Throttle, spread
 from cirrus.core.slots import (
     Cause,
@@ -56,6 +58,9 @@ from cirrus.core.slots import (
 ROUND = 1.0  # seconds within which refusals answer the same burst of requests
 
 
+LEAD = 2.0
+"""Seconds before a worker leaves at which its successor is asked for; never more than a third of its lifetime."""
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many workers are wished for, and how many slots are in which state; ``running`` includes the just lost."""
@@ -67,11 +72,16 @@ class Counts:
 
 
 class Pool:
-    """The pool of workers of one stage; it is told what happened and answers with commands, in order."""
+    """The pool of workers of one stage; it is told what happened and answers with commands, in order.
 
-    def __init__(self, name: str, policy: PoolPolicy) -> None:
+    A worker has ``lifetime`` seconds from its beginning to its end. Its successor is asked for before it leaves, so
+    that both are there for a moment; from then on the slot is the successor's.
+    """
+
+    def __init__(self, name: str, policy: PoolPolicy, lifetime: float = math.inf) -> None:
         self.name = name
         self._policy = policy
+        self._relay = lifetime - margin(lifetime) - min(LEAD, lifetime / 3) if lifetime < math.inf else math.inf
         self._now = 0.0
         self._wish = 0
         self._over = False
@@ -152,7 +162,8 @@ class Pool:
 
     def _deadlines(self) -> tuple[tuple[type[Slot], float], ...]:
         policy = self._policy
-        return ((Requested, policy.start_deadline), (Lost, policy.evidence), (Draining, policy.drain_deadline))
+        waits = ((Requested, policy.start_deadline), (Lost, policy.evidence), (Draining, policy.drain_deadline))
+        return waits if self._relay == math.inf else (*waits, (Running, self._relay))
 
     # Events
 
@@ -245,6 +256,9 @@ class Pool:
     def _ticked(self) -> None:
         for slot, state in self._overdue():
             worker = WorkerId(self.name, slot, state.attempt)
+            if isinstance(state, Running):
+                self._relieve(slot, state)
+                continue
             self._out.append(Stop(worker))
             match state:
                 case Requested():
@@ -252,8 +266,13 @@ class Pool:
                     self._fail(worker, state, "lost", f"no sign of life within {within:g} s of its request")
                 case Lost(reason=reason):
                     self._fail(worker, state, "lost", reason)
-                case Running() | Draining():
+                case Draining():
                     self._end(worker)
+
+    def _relieve(self, slot: int, state: Running) -> None:
+        """The worker is about to leave by itself: nobody stops it, but its successor is asked for already."""
+        self._reasons[slot] = f"deadline: {NEARLY}"
+        self._put(slot, Vacant(state.attempt, self._now, state.attempt))
 
     def _overdue(self) -> Iterator[tuple[int, Requested | Running | Lost | Draining]]:
         for kind, wait in self._deadlines():

@@ -7,6 +7,7 @@ again what it has not taken in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -26,11 +27,12 @@ MOST_ORDERS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A pool begins, with that many workers unless another number was wished for before."""
+    """A pool begins, with that many workers unless another number was wished for; each has ``lifetime`` seconds."""
 
     at: float
     pool: messages.OpenPool
     workers: int
+    lifetime: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ class Roster:
         """Take in what happened and say what is to be done, in this order."""
         self._out = []
         match event:
-            case Opened(at, pool, workers):
-                self._open(at, pool, workers)
+            case Opened():
+                self._open(event)
             case Steered(words):
                 self._steer(words)
             case Wished(at, name, workers):
@@ -160,10 +162,11 @@ class Roster:
                 assert_never(event)
         return tuple(self._out)
 
-    def _open(self, at: float, pool: messages.OpenPool, workers: int) -> None:
-        self._lines[pool.pool] = _Line(pool, Pool(pool.pool, self._policy), pool.first)
+    def _open(self, opened: Opened) -> None:
+        pool = opened.pool
+        self._lines[pool.pool] = _Line(pool, Pool(pool.pool, self._policy, opened.lifetime), pool.first)
         self._say(pool)
-        self._decide(pool.pool, slots.Scaled(at, self._wishes.get(pool.pool, workers)))
+        self._decide(pool.pool, slots.Scaled(opened.at, self._wishes.get(pool.pool, opened.workers)))
 
     def _close(self, at: float, name: str) -> None:
         line = self._lines.get(name)

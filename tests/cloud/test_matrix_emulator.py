@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ async def test_row_03_workers_leave_before_their_function_times_out_and_others_g
         assert {one.outcome for one in found.reports} <= {"done", "timeout"}
         assert billed(found) <= account.results[0].cost.gb_seconds
     assert "deadline: its time is nearly up" in {one.reason for one in account.replaced}
+    pids = [one.pid for one in account.started]
+    assert len(pids) >= 3
+    assert all(one != other for one, other in pairwise(pids)), "who comes behind a worker that has left is in its place"
+    steps = account.results[0].metrics["train"]["steps"]
+    assert steps == oracle.passes * oracle.steps, "none was done by both"
 
 
 @asyncio_only

@@ -366,3 +366,20 @@ class Desks(RuleBasedStateMachine):
 
 
 TestDesks = Desks.TestCase
+
+
+def test_who_is_relieved_may_finish_what_it_holds_gets_nothing_more_and_leaves() -> None:
+    desk = opened()
+    present(desk, ONE)
+    ((_, held),) = leases(desk.handle(Spoke(1.0, ONE, Ask(1))))
+    successor = WorkerId("train", 0, 2)
+    said = present(desk, successor)
+    assert Tell(ONE, Order("drain", "its successor is here")) in said
+    assert desk.handle(Spoke(2.0, ONE, Ask(2))) == ()
+    assert Report(UnitDone("train", held.unit, held.lease, 5, "", {})) in desk.handle(
+        Spoke(2.0, ONE, Done(0, held.lease, 5))
+    )
+    ((worker, _),) = leases(desk.handle(Spoke(2.0, successor, Ask(1))))
+    assert worker == successor
+    assert Report(WorkerLeft(ONE, "drained", "")) in desk.handle(Spoke(3.0, ONE, Bye("drained", "")))
+    assert desk.handle(Spoke(4.0, successor, Done(1, held.lease + 1, 5))) != ()

@@ -365,3 +365,39 @@ def test_at_the_end_everybody_is_told_to_leave_and_nobody_is_invoked() -> None:
 def test_a_policy_without_an_end_is_refused(field: str) -> None:
     with pytest.raises(PipelineError, match=field):
         PoolPolicy(**{field: 0})  # type: ignore[arg-type]
+
+
+def test_a_successor_is_asked_for_before_a_worker_leaves_by_itself() -> None:
+    pool = Pool("train", POLICY, lifetime=100.0)
+    pool.handle(Scaled(0.0, 2))
+    for slot in range(2):
+        pool.handle(Seen(0.0, w(slot)))
+    assert pool.next_tick == 100.0 - 5.0 - 2.0
+    assert pool.handle(Tick(92.9)) == ()
+    assert pool.handle(Tick(93.0)) == (
+        Invoke(w(0, 2), "deadline: its time is nearly up"), Invoke(w(1, 2), "deadline: its time is nearly up"),
+    )  # fmt: skip
+    pool.handle(Seen(93.5, w(0, 2)))
+    for kind in ("deadline", "lost"):
+        assert pool.handle(Left(95.0, w(0), kind, "")) == (), "the slot is its successor's"
+    assert pool.handle(Exited(95.1, w(0), "timeout", "")) == ()
+    assert pool.counts == Counts(2, 1, 1, 0)
+    pool.handle(Seen(95.2, w(1, 2)))
+    assert invoked(pool.handle(Tick(93.5 + 93.0))) == [w(0, 3)]
+
+
+def test_who_comes_back_after_its_successor_was_asked_for_is_a_ghost() -> None:
+    pool = Pool("train", POLICY, lifetime=100.0)
+    pool.handle(Scaled(0.0, 1))
+    pool.handle(Seen(0.0, w(0)))
+    pool.handle(Tick(93.0))
+    assert pool.handle(Seen(93.1, w(0))) == (Fence(w(0)), Stop(w(0)))
+
+
+def test_a_successor_that_is_not_wanted_any_more_is_cut_off() -> None:
+    pool = Pool("train", POLICY, lifetime=100.0)
+    pool.handle(Scaled(0.0, 1))
+    pool.handle(Seen(0.0, w(0)))
+    pool.handle(Tick(93.0))
+    assert pool.handle(Scaled(93.1, 0)) == (Stop(w(0, 2)), Fence(w(0, 2)))
+    assert pool.idle

@@ -41,6 +41,7 @@ class _Life:
     attempts: dict[int, int] = field(default_factory=dict)  # the newest that has opened each unit
     draft: Steps = frozenset()
     welcome: dict[Place, int] = field(default_factory=dict)  # the newest attempt that was let in to each slot
+    relieved: set[WorkerId] = field(default_factory=set)  # who may finish what it has and then leaves
 
 
 class ShardWitness:
@@ -131,9 +132,10 @@ class ShardWitness:
             self.breaks("I3", f"{node.process.name} acknowledges {(frame.unit, frame.step)} and has not applied it")
 
     def heard(self, node: ShardNode, worker: WorkerId, message: FromWorker) -> None:
-        """Remember what came from a worker whose slot another one fills."""
-        newest = self._lives[node.process].welcome.get(worker.place, 0)
-        if isinstance(message, Done) and worker.attempt < newest:
+        """Remember what came from a worker whose slot another one fills, unless it was asked to hand back."""
+        life = self._lives[node.process]
+        newest = life.welcome.get(worker.place, 0)
+        if isinstance(message, Done) and worker.attempt < newest and worker not in life.relieved:
             self._ghosts.add((node.epoch, worker.pool, message.unit, message.lease))
 
     def told(self, node: ShardNode, worker: WorkerId, message: ToWorker) -> None:
@@ -141,6 +143,7 @@ class ShardWitness:
         life = self._lives[node.process]
         newest = life.welcome.get(worker.place, 0)
         if isinstance(message, Order):
+            (life.relieved.add if message.kind == "drain" else life.relieved.discard)(worker)
             return
         if isinstance(message, Welcome) and worker.attempt < newest:
             self.breaks("I5", f"{node.process.name} let {worker} in after attempt {newest}")

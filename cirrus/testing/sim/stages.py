@@ -149,7 +149,7 @@ class Stages:
         return counts
 
     def _open(self, pool: OpenPool) -> None:
-        self.act(roster.Opened(self._process.monotonic(), pool, self.wishes[pool.pool]))
+        self.act(roster.Opened(self._process.monotonic(), pool, self.wishes[pool.pool], self._spec.timeout))
 
     async def _close(self, pool: str) -> None:
         self.act(roster.Closing(self._process.monotonic(), pool))

@@ -35,7 +35,7 @@ class _Driving:
 
     wish: int = -1  # of training workers, once it knows the run
     wished: int = -1  # the place of that decision in the journal
-    slots: dict[Place, int] = field(default_factory=dict)  # the newest attempt that was asked for
+    slots: dict[Place, tuple[int, float]] = field(default_factory=dict)  # the newest attempt that was asked for
     fenced: dict[Place, int] = field(default_factory=dict)
     decided: list[Entry] = field(default_factory=list)
     retired: bool = False
@@ -150,7 +150,7 @@ class Witness(ShardWitness):
 
     def invoked(self, driver: Process, worker: WorkerId) -> None:
         """Nothing is spent without need: for a run that is killed, by a driver that has it no more, beyond the wish."""
-        mine, place = self._driving(driver), worker.place
+        mine, place, now = self._driving(driver), worker.place, driver.monotonic()
         killed_in = next((one.epoch for one in self.journal if one.kind == "killed"), math.inf)
         killed_here = any(one.kind == "killed" for one in mine.decided)
         if killed_here or self.epochs[driver] > killed_in:
@@ -161,10 +161,11 @@ class Witness(ShardWitness):
             self.breaks("I7", f"{driver.name} invoked {worker} though its budget is spent")
         if worker.pool == TRAIN and worker.slot >= mine.wish:
             self.breaks("I7", f"{driver.name} invoked {worker} where {mine.wish} workers are wished for")
-        before = mine.slots.get(place, 0)
-        if worker.attempt != before and before > mine.fenced.get(place, 0):
+        before, since = mine.slots.get(place, (0, now))
+        is_early = now - since < self._spec.timeout / 2  # later the one before may be about to leave by itself
+        if worker.attempt != before and before > mine.fenced.get(place, 0) and is_early:
             self.breaks("I7", f"{driver.name} invoked {worker} beside attempt {before}, which it has not given up")
-        mine.slots[place] = worker.attempt
+        mine.slots[place] = worker.attempt, now
 
     def failed(self, process: Process, error: Exception) -> None:
         """Who fails says why, in cirrus's own words."""
