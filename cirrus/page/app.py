@@ -20,6 +20,7 @@ from cirrus.page.door import Door
 from cirrus.page.feed import Feed
 from cirrus.page.guard import Guard, headed
 from cirrus.page.stream import Stream
+from cirrus.sinks.exposition import CONTENT_TYPE, Exposition
 from cirrus.watching import Watched
 
 STATIC = Path(__file__).with_name("static")
@@ -55,12 +56,13 @@ class Page:
         self._clock = clock
         self._feed = Feed(secrets.token_hex(6), run.run_id)
         self._stream = Stream(self._feed)
+        self._exposition = Exposition()
         self._dirty = asyncio.Event()
         self._paths = {name: STATIC / name for name in FILES} | {PLOTLY: _plotly()}
 
     def app(self, hosts: Sequence[str]) -> web.Application:
         """The application, which follows the run from its start-up to its cleanup."""
-        guard = Guard(self._door, hosts, (self._shell, self._static, self._enter))
+        guard = Guard(self._door, hosts, (self._shell, self._static, self._enter), (self._metrics,))
         app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY)
         app[DOOR] = self._door
         add = app.router.add_route
@@ -71,6 +73,7 @@ class Page:
         add("GET", "/session", self._session)
         add("POST", "/code", self._code)
         add("GET", "/events", self._stream.answer)
+        add("GET", "/metrics", self._metrics)
         add("POST", "/kill", self._kill)
         add("POST", "/scale", self._scale)
         app.on_response_prepare.append(headed)
@@ -89,6 +92,7 @@ class Page:
             count = 0
             async for event in self._run.events():
                 self._feed.take(event)
+                self._exposition.take(event)
                 self._dirty.set()
                 count += 1
                 if count % TURN == 0:
@@ -138,6 +142,9 @@ class Page:
     async def _session(self, request: web.Request) -> web.Response:
         csrf = self._door.session(request.cookies[self._door.cookie])
         return web.json_response({"csrf": csrf, "run": self._run.run_id})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._exposition.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _code(self, _request: web.Request) -> web.Response:
         return web.json_response({"code": self._door.code()})

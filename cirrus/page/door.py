@@ -78,6 +78,14 @@ class Door:
             self._sessions.popitem(last=False)
         return cookie, csrf
 
+    def knows(self, token: str) -> bool:
+        """Whether that is the token, and there were not too many wrong tries; for who cannot keep a session."""
+        if self._token is None or self.waits:
+            return False
+        found = compare_digest(_digest(token), self._token)
+        self._tries -= not found
+        return found
+
     def session(self, cookie: str) -> str | None:
         """What the orders of the cookie's session carry; ``None`` where there is no such session."""
         return self._sessions.get(_digest(cookie))  # a digest tells nothing of what is near it

@@ -51,12 +51,18 @@ def host_of(netloc: str) -> str | None:
 
 
 class Guard:
-    """Refuses what does not come from the page itself; ``open_to_all`` are handlers that hold no data."""
+    """Refuses what does not come from the page itself; ``open_to_all`` are handlers that hold no data.
 
-    def __init__(self, door: Door, hosts: Collection[str], open_to_all: Collection[Handler]) -> None:
+    ``by_token`` are those that answer to ``Authorization: Bearer`` with the page's token as well.
+    """
+
+    def __init__(
+        self, door: Door, hosts: Collection[str], open_to_all: Collection[Handler], by_token: Collection[Handler] = ()
+    ) -> None:
         self._door = door
         self._hosts = frozenset(host.lower() for host in hosts)
         self._open = tuple(open_to_all)
+        self._by_token = tuple(by_token)
 
     @property
     def middleware(self) -> Middleware:
@@ -67,13 +73,17 @@ class Guard:
             self._check_host(request)
             csrf = self._door.session(request.cookies.get(self._door.cookie, ""))
             is_open = request.match_info.handler in self._open
-            if csrf is None and not is_open:
+            if csrf is None and not is_open and not self._bears_token(request):
                 raise web.HTTPUnauthorized(text="refused")
             if request.method not in {"GET", "HEAD"}:
                 self._check_order(request, None if is_open else csrf)
             return await handler(request)
 
         return check
+
+    def _bears_token(self, request: web.Request) -> bool:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        return request.match_info.handler in self._by_token and kind == "Bearer" and self._door.knows(token)
 
     def _check_host(self, request: web.Request) -> None:
         host = host_of(request.headers.get("Host", ""))

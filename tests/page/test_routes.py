@@ -252,3 +252,31 @@ async def test_a_token_is_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixtu
 def test_a_token_that_is_short_is_refused() -> None:
     with pytest.raises(PipelineError, match="token"):
         cirrus.dashboard(Scripted(), "short")
+
+
+async def test_prometheus_reads_with_the_token_or_a_session_and_nothing_else_with_the_token() -> None:
+    run, token = Scripted(), "a-token-that-is-long-enough"
+    run.say(loss(0, 0.5))
+    runner = web.AppRunner(cirrus.dashboard(run, token=token))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        async with aiohttp.ClientSession() as http:
+            for given, path, status in (
+                (f"Bearer {token}", "/metrics", 200),
+                (f"Bearer {token}", "/session", 401),
+                (f"Bearer {token}", "/events", 401),
+                (f"Basic {token}", "/metrics", 401),
+                ("Bearer guess", "/metrics", 401),
+            ):
+                async with http.get(url + path, headers={"Authorization": given}) as answer:
+                    assert answer.status == status, (given, path)
+                    assert ("cirrus_" in await answer.text()) == (status == 200)
+    finally:
+        await runner.cleanup()
+    async with visited(run) as client:
+        await client.enter()
+        status, text = await client.ask("GET", "metrics")
+        assert status == 200
+        assert "loss" in text
