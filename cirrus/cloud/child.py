@@ -149,6 +149,8 @@ class Child:
             return 0
         try:
             fields = os.pread(statm, 256, 0).split()
+        except ProcessLookupError:  # it has ended between the two
+            return 0
         finally:
             os.close(statm)
         return int(fields[1]) * PAGE

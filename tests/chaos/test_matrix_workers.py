@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cirrus.actors import training
+from cirrus.actors import learning
 from cirrus.core.ledger import Ledger
 from cirrus.core.slots import PoolPolicy
 from cirrus.errors import StageFailed
@@ -139,7 +139,7 @@ async def newest_leases(folder: Path, run_id: str, line: int = 1) -> int:
 async def test_row_10_a_worker_that_hangs_loses_its_lease_and_is_fenced_when_it_wakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(learning, "LEASE_SECONDS", 2.0)
     oracle = Oracle(passes=30)
     stage = replace(oracle.train(workers=3), staleness=200)
     stopped = 0
