@@ -56,6 +56,20 @@ at the same prices: as processes of this machine billed like functions, and as f
 medians of rounds that took turns; the ratio is the median of the rounds' ratios.
 """
 
+TRIALS = """
+## A hundred trials at once
+
+Trials of 2^18 weights with AdaGrad's state on one shard, each with a worker of its own, beside one trial alone with a
+worker for each core, in turn; medians. Memory is that of the shard beyond what it has without tables.
+"""
+
+VIEWERS = """
+## What viewers of the live page cost
+
+Samples a second of a run whose page has so many viewers, one of whom never reads, beside the same without; medians of
+runs that took turns. The viewers take what processor time is left over, as they live elsewhere.
+"""
+
 
 def where(setting: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in setting["versions"].items())
@@ -128,6 +142,17 @@ def estimates(found: list[dict[str, Any]]) -> str:
     return table(["", "rows", "estimated", "metered", "estimated / metered"], rows)
 
 
+def trials(found: dict[str, Any]) -> str:
+    head = ["trials", "rows a second", "of one trial alone", "MB of tables", "MB used", "MB left behind"]
+    names = ("rows_per_second_together", "rows_per_second_alone", "computed_mb", "used_mb", "left_mb")
+    return table(head, [[str(found["trials"]), *[f"{found[name]:,}" for name in names]]])
+
+
+def viewers(found: dict[str, Any]) -> str:
+    head = ["viewers", "samples a second", "without viewers", "ratio"]
+    return table(head, [[str(found["viewers"]), *[f"{found[name]:,}" for name in ("with", "without", "ratio")]]])
+
+
 def page() -> str:
     """All of the page for which there are figures."""
     text = HEAD
@@ -137,6 +162,8 @@ def page() -> str:
         ("snapshots", SNAPSHOTS, snapshots),
         ("cold_start", COLD_START, cold_start),
         ("estimates", ESTIMATES, estimates),
+        ("trials", TRIALS, trials),
+        ("viewers", VIEWERS, viewers),
     )
     for name, head, body in parts:
         path = RESULTS / f"{name}.json"

@@ -60,8 +60,8 @@ class Trials:
         self._mailboxes.pop(number, None)
 
     def end(self, number: int, how: Abandon) -> None:
-        """It is written down that a trial ends so: tell it."""
-        self.settled[number] = how
+        """It is written down that a trial ends so: tell it. What was written down first holds."""
+        how = self.settled.setdefault(number, how)
         mailbox = self._mailboxes.get(number)
         if mailbox is not None:
             mailbox.put_nowait(how)

@@ -116,6 +116,7 @@ class _Tuning:
         self._next = 0
         self._more = True
         self._requests: list[int] = []  # the trial of each evaluation
+        self._answered: set[int] = set()
         self._work = MeasureWork(job.manifest, crew.key(job.stage.name, "requests", ""))
         self._told = 0.0
         self._began = crew.kernel.clock.monotonic()
@@ -166,7 +167,9 @@ class _Tuning:
                     await self._over(message)
                     await self._begin_more()
                 case UnitDone(pool=evaluator.pool, unit=unit):
-                    self._living[self._requests[unit]].training.mailbox.put_nowait(message)
+                    if unit not in self._answered:  # after the death of shard 0 it may be done again
+                        self._answered.add(unit)
+                        self._living[self._requests[unit]].training.mailbox.put_nowait(message)
                 case _:
                     await self._hear(message)
 
@@ -259,12 +262,12 @@ class _Tuning:
         await self._wheel.decide("rung", fields)
         stopped = self._judge.reported(at.trial, self._judge.rungs.index(at.rung), at.loss)
         if not math.isfinite(at.loss):
-            await self._settle(at.trial, ASTRAY)
             stopped |= {at.trial}
         for trial in sorted(stopped & self._living.keys()):
             if trial not in self._wheel.trials.settled:
-                reason = f"not among the best after {at.rung} of {self._units} blocks"
-                await self._settle(trial, Abandon("pruned", reason))
+                pruned = Abandon("pruned", f"not among the best after {at.rung} of {self._units} blocks")
+                is_astray = trial == at.trial and not math.isfinite(at.loss)
+                await self._settle(trial, ASTRAY if is_astray else pruned)
         if at.trial not in stopped:
             self._living[at.trial].training.mailbox.put_nowait(GoOn())
 
@@ -296,7 +299,7 @@ class _Tuning:
         self._wheel.trials.over(number)
         trial = self._ended[number] = Trial(
             stage, number, said(self._settings[number]), how.outcome, how.reason, _loss(living.training),
-            living.training.samples, self._crew.dollars(stage, number), over.metrics,
+            living.training.samples, self._crew.dollars(stage, number), over.metrics if how.outcome == "done" else {},
         )  # fmt: skip
         self._proposals.tell(number, how.outcome, trial.loss)
         self._judge.ended(number)
