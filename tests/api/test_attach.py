@@ -35,7 +35,7 @@ uvloop_only = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 def endless(folder: Path) -> Task:
     """A run that goes on for as long as a test may want."""
-    return Task(str(folder), rows=3200, passes=200)
+    return Task(str(folder), rows=3200, passes=2000)
 
 
 def told(event: Event) -> str:

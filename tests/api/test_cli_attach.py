@@ -63,7 +63,7 @@ async def test_a_run_is_watched_scaled_and_killed_by_command(tmp_path: Path) -> 
 
 @asyncio_only
 async def test_ctrl_c_detaches_and_a_dead_driver_is_named(tmp_path: Path) -> None:
-    async with driver(Task(str(tmp_path), rows=3200, passes=200)) as going:
+    async with driver(Task(str(tmp_path), rows=3200, passes=2000)) as going:
         assert await going.learnt(units=1)
         run_id = going.run_id
         watching = await command(tmp_path, "attach", run_id, "--json")

@@ -92,7 +92,8 @@ async def test_sixty_thousand_rows_in_and_out_none_twice_though_two_workers_die(
         await store.close()
     assert train.total() + test.total() == dataset.rows_in == ROWS
     assert len(killed) == 2
-    assert [one.splitlines()[0] for one in replaced] == ["killed: SIGKILL"] * 2
+    # The second may die when nothing is left for a successor to do.
+    assert [one.splitlines()[0] for one in replaced] in (["killed: SIGKILL"], ["killed: SIGKILL"] * 2)
     assert units >= 20
     assert numbers[-1] > units, "no unit was leased again: nobody was killed at work"
     assert result.metrics["prepare"]["rows_in"] == ROWS
