@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar
@@ -56,6 +57,10 @@ async def invoker(function: Emulator) -> AsyncIterator[LambdaInvoker]:
     await made.close()
 
 
+BEGUN = re.compile(r'\["[^"\]]+", \[[^\]]*\]\]')
+"""What a function says first: its request's id, and the worker."""
+
+
 class TestLambda(HeldContract):
     """Everything that an invoker must do whose provider neither ends workers nor tells how they end."""
 
@@ -73,7 +78,7 @@ class TestLambda(HeldContract):
             while len(self.function.delivered) < self.read:
                 await asyncio.sleep(0.005)
         log = self.function.log(NAME).read_text()
-        begun = dict(json.loads(line) for line in log.splitlines() if line.startswith('["'))
+        begun = dict(json.loads(one) for one in BEGUN.findall(log))  # two that run at once may share a line
         return [self._end(one, begun[one.request_id], log) for one in self.function.delivered[first : self.read]]
 
     def _end(self, event: Delivered, worker: tuple[str, int, int], log: str) -> Exit:
