@@ -41,7 +41,7 @@ def demo_pipeline(path: str) -> Pipeline:
         data=criteo(path),
         stages=(
             Prepare(steps=(Bucket(), Hash(bits=18)), test=every(FOLD, at=FOLD - 1), workers=2),
-            Tune(train, space=space, trials=6, at_once=4, prune=Halving(), seed=1),
+            Tune(train, space=space, trials=6, at_once=4, prune=Halving(rungs=1), seed=1),
             Train.best(workers=4),
         ),
     )

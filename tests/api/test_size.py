@@ -42,6 +42,7 @@ class Scales:
     def __init__(self) -> None:
         gc.collect()
         self._me = psutil.Process()
+        self._own = self._me.cmdline()
         self._before = self._me.memory_info().rss
         self._kinds: dict[int, str] = {}
         self.largest: dict[str, int] = {}
@@ -51,7 +52,8 @@ class Scales:
             self._note("driver", self._me.memory_info().rss - self._before)
             for child in self._me.children(recursive=True):
                 try:
-                    self._note(self._kind(child), child.memory_info().rss)
+                    if child.cmdline() != self._own:  # until it is a program of its own, its pages are this process's
+                        self._note(self._kind(child), child.memory_info().rss)
                 except psutil.Error:
                     continue  # it has just ended
             await clock.sleep(LOOK)
