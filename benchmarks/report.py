@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import claims
 from benchmarks.setting import RESULTS
+from benchmarks.tables import table
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 HEAD = """# Benchmarks
@@ -78,12 +80,6 @@ def where(setting: dict[str, Any]) -> str:
         f"\n{setting['date']}: {machine}, Python {setting['python']}, {versions}. "
         f"Load before and after: {setting['load']} and {setting['load after']}.\n"
     )
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(head), *[list(row) for row in rows]]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def step(found: list[dict[str, Any]]) -> str:
@@ -164,6 +160,7 @@ def page() -> str:
         ("estimates", ESTIMATES, estimates),
         ("trials", TRIALS, trials),
         ("viewers", VIEWERS, viewers),
+        *claims.PARTS,
     )
     for name, head, body in parts:
         path = RESULTS / f"{name}.json"

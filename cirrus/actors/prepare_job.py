@@ -97,8 +97,8 @@ class PrepareJob:
         piece = self._work.pieces[number]
         rule = holdout(self._work, self._work.inputs[piece.input])
         stem = f"{self._work.output}blocks/{number:06d}-{lease.lease}"
-        train = _Shelf(self._bench.store, f"{stem}-train", self._work.prepare.block)
-        test = _Shelf(self._bench.store, f"{stem}-test", self._work.prepare.block)
+        train = Shelf(self._bench.store, f"{stem}-train", self._work.prepare.block)
+        test = Shelf(self._bench.store, f"{stem}-test", self._work.prepare.block)
         rows = skipped = 0
         async with aclosing(self._parsed(piece)) as chunks:
             async for offset, parsed in chunks:
@@ -136,7 +136,7 @@ class PrepareJob:
         return self._encoding
 
 
-async def _divide(rows: Rows, tested: Flags, train: _Shelf, test: _Shelf) -> None:
+async def _divide(rows: Rows, tested: Flags, train: Shelf, test: Shelf) -> None:
     if not tested.any():
         await train.add(rows)
     elif tested.all():
@@ -146,7 +146,7 @@ async def _divide(rows: Rows, tested: Flags, train: _Shelf, test: _Shelf) -> Non
         await test.add(rows.take(tested.nonzero()[0]))
 
 
-class _Shelf:
+class Shelf:
     """Gathers rows and writes them as blocks of ``size`` rows, the last one smaller."""
 
     def __init__(self, store: ObjectStore, stem: str, size: int) -> None:
