@@ -29,7 +29,7 @@ class HashedCategory:
 
     def fill(self, column: Tokens, indices: Keys, values: Floats | None) -> None:
         """Write each row's feature, and its sign where there is one."""
-        present = np.flatnonzero(column.lengths)
+        present = np.flatnonzero(column.lengths != 0)
         if len(present) == len(column):
             hashes = murmur3_32(column, self.prefix)
         else:
