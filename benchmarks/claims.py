@@ -22,5 +22,22 @@ def preparation(found: dict[str, Any]) -> str:
     memory = " and ".join(f"{one['worker_mb']} MB with {one['rows']:,} rows" for one in found["memory"])
     return text + f"\ncirrus / scikit-learn: {found['ratio']}. Memory of a worker: {memory}.\n"
 
+SCHEDULING = """
+## What a decision about a worker costs
 
-PARTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (("preparation", PREPARATION, preparation),)
+Microseconds of processor time a decision of the machine that keeps a run's pools at their wish, by what it is told of:
+means over whole generations of so many workers, medians of runs. Then the time until so many workers have been asked
+for from an emulator of Lambda in another process, which has accepted each.
+"""
+
+
+def scheduling(found: dict[str, Any]) -> str:
+    spent = found["decision_us"]
+    text = table(["slots", *spent], [[f"{found['slots']:,}", *[f"{one}" for one in spent.values()]]])
+    return text + f"\n{found['workers']:,} workers, {found['at_once']} at a time: {found['seconds']} s.\n"
+
+
+PARTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("preparation", PREPARATION, preparation),
+    ("scheduling", SCHEDULING, scheduling),
+)

@@ -7,7 +7,6 @@ the old line lost is said once more, and nothing is taken in twice.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,29 +17,28 @@ class Spoken(Generic[T]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._words: deque[T] = deque()  # that may not have been taken in
+        self._under_way: deque[T] = deque()  # that may not have been taken in
+        self._waiting: deque[T] = deque()
         self._taken = 0
-        self._under_way = 0
 
     def say(self, word: T) -> None:
         """Keep a new word until its turn comes."""
-        self._words.append(word)
+        self._waiting.append(word)
 
     def taken(self, count: int) -> None:
         """Forget the first ``count`` words of all: the other side has them."""
-        for _ in range(min(count - self._taken, len(self._words))):
-            self._words.popleft()
+        while self._taken < count and (words := self._under_way or self._waiting):
+            words.popleft()
             self._taken += 1
-            self._under_way = max(0, self._under_way - 1)
 
     def new_line(self) -> None:
         """What was under way is lost, and has to be sent again unless it was taken in."""
-        self._under_way = 0
+        self._waiting.extendleft(reversed(self._under_way))
+        self._under_way.clear()
 
     def due(self) -> tuple[T, ...]:
         """What is to be sent now; each word once on each line."""
-        if self._under_way >= self._most or self._under_way == len(self._words):
-            return ()
-        words = tuple(islice(self._words, self._under_way, self._most))
-        self._under_way += len(words)
+        room = min(self._most - len(self._under_way), len(self._waiting))
+        words = tuple([self._waiting.popleft() for _ in range(room)])
+        self._under_way.extend(words)
         return words
