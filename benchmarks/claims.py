@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.tables import table
+from cirrus.pictures import Curve, chart
 
 PREPARATION = """
 ## What preparation costs
@@ -36,8 +37,39 @@ def scheduling(found: dict[str, Any]) -> str:
     text = table(["slots", *spent], [[f"{found['slots']:,}", *[f"{one}" for one in spent.values()]]])
     return text + f"\n{found['workers']:,} workers, {found['at_once']} at a time: {found['seconds']} s.\n"
 
+KEYS = """
+## What a key costs in a larger table
+
+Nanoseconds of a shard's processor time for each of the 4,000 keys of a step that pushes and pulls, AdaGrad, all over
+tables of 2^18 to 2^24 rows; beside it what numpy needs to read eight bytes at the same places of an array. Memory in MB
+of a shard's process: weights and their state, what it has, and 1.3 times the former and 60.
+
+![Nanoseconds a key by the size of the table](keys.svg)
+"""
+
+
+def keys(found: dict[str, Any]) -> str:
+    head = ["rows", "shard, ns a key", "reading, ns a key", "weights and state", "memory", "1.3 times and 60"]
+    names = ("key_ns", "gather_ns", "table_mb", "memory_mb", "allowed_mb")
+    return table(head, [[f"2^{one['bits']}", *[str(one[name]) for name in names]] for one in found["sizes"]])
+
+
+def keys_picture(found: dict[str, Any]) -> str:
+    """The same as a picture; across it goes how often 2^18 rows are doubled."""
+    sizes = found["sizes"]
+    curves = [
+        Curve([(one["bits"] - 18, one[name]) for one in sizes], label)
+        for name, label in (("key_ns", "shard"), ("gather_ns", "reading alone"))
+    ]
+    svg = chart("Nanoseconds a key by the size of the table", "doublings of 2^18 rows", curves)
+    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n"
+
 
 PARTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("preparation", PREPARATION, preparation),
+    ("keys", KEYS, keys),
     ("scheduling", SCHEDULING, scheduling),
 )
+
+PICTURES: dict[str, Callable[[Any], str]] = {"keys": keys_picture}
+"""Beside the page, each as an SVG file of its name."""

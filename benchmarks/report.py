@@ -170,5 +170,14 @@ def page() -> str:
     return text
 
 
+def pictures() -> None:
+    """Draw what there are figures for, beside the page."""
+    for name, picture in claims.PICTURES.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            PAGE.with_name(f"{name}.svg").write_text(picture(json.loads(path.read_text())["found"]))
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    pictures()

@@ -68,9 +68,11 @@ def bearer(role: Role) -> str:
     return issue(KEY, Claims("bench", 0, role, "train", 0, 0, SystemClock().wall() + 3600))
 
 
-def batches(keys: int, count: int = 64) -> list[Keys]:
+def batches(keys: int, rows: int = ROWS, count: int = 64) -> list[Keys]:
+    """So many different rows for each of ``count`` steps, ascending."""
     chance = np.random.default_rng(keys)
-    return [np.sort(chance.choice(ROWS, keys, replace=False)).astype(np.uint32) for _ in range(count)]
+    drawn = (np.unique(chance.integers(0, rows, 2 * keys)) for _ in range(count))
+    return [np.sort(chance.choice(some, keys, replace=False)).astype(np.uint32) for some in drawn]
 
 
 async def steps(client: StepClient, unit: int, work: Work) -> int:
