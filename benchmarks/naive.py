@@ -16,20 +16,14 @@ from pathlib import Path
 
 import numpy as np
 from aiohttp import ClientSession, WSMsgType, web
-from scipy.sparse import csr_array
 
-from benchmarks.rows import BITS, load
+from benchmarks.kernels import Batch, Lines, Model
 
-RATE = 0.1
 LIMIT = 2**24
 
 
-class Parameters:
-    """Weights under AdaGrad; the message ``keys`` pulls, ``gradient`` pushes to the keys that were pulled last."""
-
-    def __init__(self) -> None:
-        self.weights = np.zeros((1 << BITS) + 1, np.float32)
-        self.squares = np.full((1 << BITS) + 1, 0.01, np.float32)
+class Parameters(Model):
+    """The message ``keys`` pulls, ``gradient`` pushes to the keys that were pulled last."""
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False, max_msg_size=LIMIT)
@@ -40,9 +34,7 @@ class Parameters:
             if message.type is not WSMsgType.BINARY:
                 break
             if pulled:
-                gradient = np.frombuffer(message.data, np.float32)
-                self.squares[keys] += gradient * gradient
-                self.weights[keys] -= RATE * gradient / np.sqrt(self.squares[keys])
+                self.push(keys, np.frombuffer(message.data, np.float32))
                 await socket.send_bytes(b"ok")
             else:
                 keys = np.frombuffer(message.data, np.uint32)
@@ -63,22 +55,17 @@ async def serve() -> None:
 
 
 async def work(port: int, path: Path, minibatch: int, seconds: float) -> None:
-    rows = load(path)
+    rows = Lines.load(path)
     begin = time.perf_counter()
     steps = at = 0
     url = f"http://127.0.0.1:{port}/"
     async with ClientSession() as session, session.ws_connect(url, max_msg_size=LIMIT) as socket:
         while time.perf_counter() < begin + seconds:
-            at = 0 if at + minibatch > len(rows) else at
-            part = rows.slice(at, at + minibatch)
+            at = 0 if at + minibatch > len(rows.labels) else at
+            batch = Batch(rows.slice(at, at + minibatch))
             at += minibatch
-            keys, places = np.unique(part.indices, return_inverse=True)
-            await socket.send_bytes(np.append(keys, np.uint32(1 << BITS)).tobytes())
-            weights = np.frombuffer((await socket.receive()).data, np.float32)
-            matrix = csr_array((np.ones(len(places), np.float32), places, part.indptr), (minibatch, len(keys)))
-            margins = matrix @ weights[:-1] + weights[-1]
-            residuals = (1 / (1 + np.exp(-margins)) - part.labels) / minibatch
-            gradient = np.append(matrix.T @ residuals, residuals.sum()).astype(np.float32)
+            await socket.send_bytes(batch.keys.tobytes())
+            gradient = batch.gradient(np.frombuffer((await socket.receive()).data, np.float32))
             await socket.send_bytes(gradient.tobytes())
             await socket.receive()
             steps += 1

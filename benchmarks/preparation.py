@@ -17,7 +17,8 @@ from statistics import median
 
 from sklearn.feature_extraction import FeatureHasher
 
-from benchmarks.rows import BITS, STEPS
+from benchmarks.kernels import BITS
+from benchmarks.rows import STEPS
 from benchmarks.setting import setting, write
 from cirrus.actors.prepare_job import Shelf
 from cirrus.cloud.places import local

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.kernels import BITS
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.parsing import parser
 from cirrus.learn.rows import Rows
 from cirrus.sources import CriteoSource
 from cirrus.steps import Bucket, Hash, Step
 
-BITS = 18
 STEPS: tuple[Step, ...] = (Bucket(), Hash(bits=BITS))
 
 
@@ -28,12 +28,3 @@ def save(rows: Rows, path: Path) -> None:
     with path.open("wb") as file:
         for array in (np.array([len(rows), len(rows.indices)], np.int64), rows.labels, rows.indptr, rows.indices):
             file.write(array.tobytes())
-
-
-def load(path: Path) -> Rows:
-    """What ``save`` wrote."""
-    data = path.read_bytes()
-    count, values = np.frombuffer(data, np.int64, 2).tolist()
-    labels = np.frombuffer(data, np.float32, count, 16)
-    indptr = np.frombuffer(data, np.int64, count + 1, 16 + 4 * count)
-    return Rows(labels, indptr, np.frombuffer(data, np.uint32, values, 24 + 12 * count))
