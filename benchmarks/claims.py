@@ -64,10 +64,25 @@ def keys_picture(found: dict[str, Any]) -> str:
     svg = chart("Nanoseconds a key by the size of the table", "doublings of 2^18 rows", curves)
     return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n"
 
+CONNECTIONS = """
+## Round trips on a shard with many connections
+
+One shard process, steps of 700 keys that push and pull, AdaGrad: milliseconds from sending to the answer while so many
+connections are silent and so many do steps at even intervals, together at half the rate that was seen when they did
+them as fast as they could. Medians of rounds; the longest is that of the median round.
+"""
+
+
+def connections(found: dict[str, Any]) -> str:
+    head = ["idle", "active", "most steps a second", "steps a second", "p50", "p99", "longest"]
+    counts = [f"{found[name]:,}" for name in ("idle", "active", "most_per_second", "per_second")]
+    return table(head, [[*counts, *[f"{found[name]}" for name in ("p50_ms", "p99_ms", "longest_ms")]]])
+
 
 PARTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("preparation", PREPARATION, preparation),
     ("keys", KEYS, keys),
+    ("connections", CONNECTIONS, connections),
     ("scheduling", SCHEDULING, scheduling),
 )
 
