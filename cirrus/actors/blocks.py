@@ -41,6 +41,10 @@ class Blocks:
         self._keep(number, rows)
         return rows
 
+    def at_hand(self, number: int) -> bool:
+        """Whether ``get`` would not have to wait."""
+        return number in self._kept or (number in self._fetching and self._fetching[number].done)
+
     def _keep(self, number: int, rows: Rows) -> None:
         if number in self._kept:
             return

@@ -15,6 +15,9 @@ none of its rows, so that every ledger and clock counts every step. One unit, ``
             await client.push(step, gradients)
     await client.flush()
 
+Who knows the next unit need not wait at the end of this one: ``open_ahead`` goes out with the last push, pulls for the
+next unit's first steps follow at once, and ``opened`` tells where that unit stands when its turn has come.
+
 ``Closed`` from any of them means that a connection is gone and what was in flight is settled by opening the unit again:
 ``open`` connects anew, voids all open pulls and says from which step on some shard has to be told.
 """
@@ -40,6 +43,14 @@ _DUPLICATE, _STALE = Status.DUPLICATE, Status.STALE  # Python 3.11 runs code eac
 
 READ_BYTES = 4 * 1024 * 1024
 """Bytes of rows that one frame asks for when a model is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A unit that is opened ahead."""
+
+    unit: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,8 @@ class StepClient:
         self._tables = tuple(tables)
         self._group = group
         self._links: list[Link] = []
-        self._sent: deque[tuple[int, Ask | None]] = deque()  # what is to be answered: a step and the rows asked for
+        self._sent: deque[tuple[int, Ask | None] | _Opening] = deque()  # to be answered: a step and the rows asked for
+        self._ahead: tuple[_Opening, int | None] | None = None  # the unit opened ahead, and where it stands if known
         self._unsent = 0
         self._owed: deque[Ask] = deque()
         self._ready: deque[tuple[Floats, ...]] = deque()
@@ -107,19 +119,46 @@ class StepClient:
         if not self._links:
             self._links = await connect(self._dial, self._tables)
         await self._settle()
-        for link in self._links:
-            link.add(frames.encode_open(unit, attempt))
+        self._add_open(_Opening(unit, attempt))
         await self._send()
+        return await self._first(_Opening(unit, attempt))
+
+    async def open_ahead(self, unit: int, attempt: int) -> None:
+        """Send what waits, and that all that follows is about this unit, as if none of its steps were counted yet."""
+        opening = _Opening(unit, attempt)
+        self._ahead = opening, None
+        self._add_open(opening)
+        self._sent.append(opening)
+        self._unsent += 1
+
+    async def opened(self, unit: int, attempt: int) -> int | None:
+        """The step of a unit opened ahead that is to be done first; ``None``: it has to be opened.
+
+        Unless that is step 0, what was pulled ahead is of no use. ``Refused`` as by ``open``.
+        """
+        while self._ahead is not None and self._ahead[0] == _Opening(unit, attempt):
+            if self._ahead[1] is not None:
+                first, self._ahead = self._ahead[1], None
+                return first
+            await self._receive()
+        return None
+
+    def _add_open(self, opening: _Opening) -> None:
+        for link in self._connected():
+            link.add(frames.encode_open(opening.unit, opening.attempt))
+
+    async def _first(self, opening: _Opening) -> int:
+        """The smallest step that some shard lacks of the unit whose opening is to be answered next."""
         first = frames.MAX_STEP + 1
         stale = False
-        for link in self._links:
+        for link in self._connected():
             reply = await self._next(link)
-            if not isinstance(reply, Opened) or reply.unit != unit:
+            if not isinstance(reply, Opened) or reply.unit != opening.unit:
                 raise await self._broken("another answer than to opening the unit")
             stale = stale or reply.status is Status.STALE
             first = min(first, reply.last + 1)
         if stale:
-            raise Refused(f"unit {unit}: attempt {attempt} is outdated")
+            raise Refused(f"unit {opening.unit}: attempt {opening.attempt} is outdated")
         return first
 
     async def connect_again(self) -> None:
@@ -131,9 +170,12 @@ class StepClient:
         """Ask for the rows of a step; ``rows`` hands them out."""
         await self._step(0, None, wanted)
 
-    async def push(self, step: int, gradients: Sequence[Floats]) -> None:
-        """Push the gradients of the oldest rows that were pulled: float32 of shape (rows, width) for each table."""
-        await self._step(step, gradients, None)
+    async def push(self, step: int, gradients: Sequence[Floats], *, more: bool = False) -> None:
+        """Push the gradients of the oldest rows that were pulled: float32 of shape (rows, width) for each table.
+
+        ``more``: something follows at once that may go out in the same message.
+        """
+        await self._step(step, gradients, None, more=more)
 
     async def push_pull(self, step: int, gradients: Sequence[Floats], wanted: Ask) -> None:
         """Push the gradients of the oldest rows that were pulled, and ask for those of a later step."""
@@ -148,8 +190,8 @@ class StepClient:
         return self._ready.popleft()
 
     async def flush(self) -> None:
-        """Return when all that was pushed is acknowledged by every shard."""
-        while self._sent:
+        """Return when all that was pushed is acknowledged by every shard; a unit opened ahead goes on meanwhile."""
+        while self._sent and not isinstance(self._sent[0], _Opening):
             await self._receive()
 
     async def read(self, keys: Sequence[Keys]) -> tuple[Floats, ...]:
@@ -181,7 +223,9 @@ class StepClient:
         await self._receive()
         return self._ready.pop()
 
-    async def _step(self, step: int, gradients: Sequence[Floats] | None, wanted: Ask | None) -> None:
+    async def _step(
+        self, step: int, gradients: Sequence[Floats] | None, wanted: Ask | None, *, more: bool = False
+    ) -> None:
         links = self._connected()
         parts = [None] * len(links) if gradients is None else self._parts(gradients)
         for at, link in enumerate(links):
@@ -191,7 +235,7 @@ class StepClient:
             self._owed.append(wanted)
         self._sent.append((step, wanted))
         self._unsent += 1
-        if self._unsent >= self._group:
+        if self._unsent >= self._group and not more:
             await self._send()
 
     def _parts(self, gradients: Sequence[Floats]) -> Sequence[tuple[Floats, ...]]:
@@ -207,7 +251,19 @@ class StepClient:
         """Take the oldest answer of every shard."""
         if len(self._sent) <= self._unsent:
             await self._send()
-        step, wanted = self._sent[0]
+        head = self._sent[0]
+        if isinstance(head, _Opening):
+            self._sent.popleft()
+            self._ahead = None
+            self._ahead = head, await self._first(head)
+            return
+        step, wanted = head
+        rows = await self._answers(step, wanted)
+        if wanted is not None:
+            self._ready.append(_joined(wanted, rows))
+
+    async def _answers(self, step: int, wanted: Ask | None) -> list[tuple[Floats, ...]]:
+        """The rows of each shard; ``Refused`` where one knows a newer attempt."""
         rows = []
         duplicate = stale = False
         for at, link in enumerate(self._connected()):
@@ -215,10 +271,9 @@ class StepClient:
             if not isinstance(reply, Answer):
                 raise await self._broken("another answer than to a step")
             status, _, _, found = reply
-            local = () if wanted is None else wanted.local[at]
             if status is _STALE:
                 stale = True
-            elif [len(one) for one in found or ()] != [len(one) for one in local]:
+            elif not _fits(found or (), () if wanted is None else wanted.local[at]):
                 raise await self._broken("an answer to something else")
             duplicate = duplicate or status is _DUPLICATE
             rows.append(found or ())
@@ -226,8 +281,7 @@ class StepClient:
         self.duplicates += duplicate
         if stale:
             raise Refused(f"step {step}: a newer attempt works on this unit")
-        if wanted is not None:
-            self._ready.append(_joined(wanted, rows))
+        return rows
 
     async def _settle(self) -> None:
         """Take the answers that nobody waits for any more."""
@@ -244,6 +298,7 @@ class StepClient:
         self._owed.clear()
         self._ready.clear()
         self._unsent = 0
+        self._ahead = None
 
     def _connected(self) -> list[Link]:
         if not self._links:
@@ -267,6 +322,10 @@ class StepClient:
     async def _broken(self, why: str) -> Closed:
         await self.close()
         return Closed(f"{why}; open the unit again")
+
+
+def _fits(rows: tuple[Floats, ...], keys: tuple[Keys, ...]) -> bool:
+    return len(rows) == len(keys) and all([len(one) == len(two) for one, two in zip(rows, keys, strict=True)])
 
 
 def _joined(wanted: Ask, rows: list[tuple[Floats, ...]]) -> tuple[Floats, ...]:

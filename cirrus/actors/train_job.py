@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from typing import Self
 
@@ -38,6 +39,21 @@ def dial(bench: Bench) -> Dial:
     )  # fmt: skip
 
 
+@dataclass(slots=True)
+class _Part:
+    """A unit that is worked on: its rows in their order, the number of its first minibatch, and its minibatches.
+
+    ``ahead``: those whose rows are asked for; ``later``: the one that comes after them, of ``batches``.
+    """
+
+    lease: Lease
+    rows: Rows
+    number: int
+    batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
+    ahead: deque[Batch] = field(default_factory=deque)
+    later: Batch | None = None
+
+
 class TrainJob:
     """Learns from units of one stage; while it learns from one, it fetches the next one's block (``holds`` is 2)."""
 
@@ -58,6 +74,8 @@ class TrainJob:
         self._steps = 0
         self._loss = 0.0
         self._first = -1  # where the shards said last that the unit stands
+        self._expected: dict[int, Lease] = {}  # by unit, in the order in which they will be done
+        self._ahead: _Part | None = None  # opened before its turn has come
 
     @classmethod
     async def open(cls, bench: Bench, key: str) -> Self:
@@ -71,18 +89,17 @@ class TrainJob:
         return cls(bench, work, dataset, await StepClient.connect(dial(bench), names, group))
 
     def expect(self, lease: Lease) -> None:
+        self._expected[lease.unit] = lease
         self._blocks.expect(self._block(lease.unit))
 
     async def do(self, lease: Lease) -> Done | Back:
-        number = self._block(lease.unit)
-        rows = await self._blocks.get(number)
-        order = row_order(self._work.train.seed, lease.unit, len(rows))
-        rows = rows.take(order)
+        self._expected.pop(lease.unit, None)
+        part = self._ahead if self._ahead is not None and self._ahead.lease == lease else await self._part(lease)
         first, tries = -1, 0
         while self._bench.standing.leaving is None:
             try:
-                if await self._learn(lease, rows, self._first_numbers[number]):
-                    return Done(lease.unit, lease.lease, len(rows))
+                if await self._learn(part):
+                    return Done(lease.unit, lease.lease, len(part.rows))
             except Refused:
                 break  # a newer lease works on this unit
             except Closed as error:
@@ -102,35 +119,72 @@ class TrainJob:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _learn(self, lease: Lease, rows: Rows, first_number: int) -> bool:
+    async def _part(self, lease: Lease) -> _Part:
+        number = self._block(lease.unit)
+        rows = await self._blocks.get(number)
+        rows = rows.take(row_order(self._work.train.seed, lease.unit, len(rows)))
+        return _Part(lease, rows, self._first_numbers[number])
+
+    async def _learn(self, part: _Part) -> bool:
         """Do all steps of the unit that some shard lacks; False: the worker is to leave before the last."""
-        client, train = self._client, self._work.train
-        count = steps_in(len(rows), train.minibatch)
-        first = self._first = await client.open(self._work.base + lease.unit, lease.lease)
-        batches = self._kernel.batches(rows, train.minibatch, first, first_number)
-        ahead: deque[Batch] = deque()
-        for batch in islice(batches, train.depth):
-            ahead.append(batch)
-            await client.pull(client.ask(batch.keys))
-        later = next(batches, None)
-        for step in range(first, count):
+        client, minibatch = self._client, self._work.train.minibatch
+        following: _Part | None = None
+        for step in range(await self._begin(part), steps_in(len(part.rows), minibatch)):
             if self._bench.standing.leaving is not None:
                 await client.flush()
                 return False
-            batch = ahead.popleft()
+            batch = part.ahead.popleft()
             gradient = self._kernel.gradient(batch, await client.rows())
             _check(batch, gradient)
             self._samples += len(batch.rows)
             self._steps += 1
             self._loss += gradient.loss
-            if later is None:
-                await client.push(step, gradient.tables)
+            if part.later is not None:
+                part.ahead.append(part.later)
+                await client.push_pull(step, gradient.tables, client.ask(part.later.keys))
+                part.later = next(part.batches, None)  # made while what was sent is under way
             else:
-                ahead.append(later)
-                await client.push_pull(step, gradient.tables, client.ask(later.keys))
-                later = next(batches, None)  # made while what was sent is under way
+                following = following or await self._following()
+                await client.push(step, gradient.tables, more=following is not None and not part.ahead)
+        if following is not None:
+            self._ahead = following
+            await client.open_ahead(self._work.base + following.lease.unit, following.lease.lease)
+            await self._pull(following)
         await client.flush()
         return True
+
+    async def _begin(self, part: _Part) -> int:
+        """Open the unit and ask for the rows of its first steps, unless that was done ahead; returns the first step."""
+        unit, attempt = self._work.base + part.lease.unit, part.lease.lease
+        self._ahead = None
+        first = await self._client.opened(unit, attempt)
+        if first != 0:
+            first = self._first = await self._client.open(unit, attempt)
+            self._make_ready(part, first)
+            await self._pull(part)
+        self._first = first
+        return first
+
+    def _make_ready(self, part: _Part, first: int) -> None:
+        """Make the minibatches from step ``first`` on that are in flight at the same time."""
+        train = self._work.train
+        part.batches = self._kernel.batches(part.rows, train.minibatch, first, part.number)
+        part.ahead = deque(islice(part.batches, train.depth))
+        part.later = next(part.batches, None)
+
+    async def _pull(self, part: _Part) -> None:
+        for batch in part.ahead:
+            await self._client.pull(self._client.ask(batch.keys))
+
+    async def _following(self) -> _Part | None:
+        """The unit that comes next, if it is known and its block is here, ready to be pulled for."""
+        for lease in self._expected.values():
+            if not self._blocks.at_hand(self._block(lease.unit)):
+                break
+            part = await self._part(lease)
+            self._make_ready(part, 0)
+            return part
+        return None
 
     def _block(self, unit: int) -> int:
         blocks = len(self._dataset.train)

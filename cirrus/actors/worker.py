@@ -27,7 +27,7 @@ from cirrus.actors.trust import certain, trusting
 from cirrus.clock import Clock
 from cirrus.cloud.base import Assignment
 from cirrus.core.lifetime import margin
-from cirrus.core.messages import Ask, Back, Beat, Bye, FromWorker, Hello, Lease, Objected, Order, Welcome
+from cirrus.core.messages import Ask, Back, Beat, Bye, Done, FromWorker, Hello, Lease, Objected, Order, Welcome
 from cirrus.core.restarts import Backoff
 from cirrus.core.slots import Leave
 from cirrus.errors import Closed, Diverged, InputError, Refused, WireError
@@ -216,9 +216,11 @@ class Worker:
                 await line.say(Back(lease.unit, lease.lease))
                 break
             result = await job.do(lease)
-            await line.say(job.beat())
-            await line.say(result)
-            await line.say(Ask(job.holds))
+            if isinstance(result, Done):
+                await line.say(replace(result, beat=job.beat()))
+            else:
+                for message in (job.beat(), result, Ask(job.holds)):
+                    await line.say(message)
         for lease in line.unread():
             await line.say(Back(lease.unit, lease.lease))
 

@@ -186,16 +186,16 @@ class Desk:
         if pool is None or worker not in pool.present:
             return _sent_away(worker, "this attempt is over")
         match message:
-            case Ask() if worker in pool.relieved:
-                return ()
             case Ask(count):
                 pool.asked[worker] = count
-                return self._leased(at, pool, units.Asked(at, worker, count))
+                return self._wanting(at, pool, worker)
             case Beat():
                 return self._beat(at, pool, worker, message)
-            case Done(unit, lease):
+            case Done(unit, lease, beat=beat):
+                heard = () if beat is None else self._beat(at, pool, worker, beat)
                 pool.finishing[unit, lease] = message
-                return self._leased(at, pool, units.Finished(at, worker, unit, lease))
+                done = self._leased(at, pool, units.Finished(at, worker, unit, lease))
+                return (*heard, *done, *self._wanting(at, pool, worker))
             case Back(unit, lease):
                 return self._leased(at, pool, units.Returned(at, worker, unit, lease))
             case Bye():
@@ -251,6 +251,12 @@ class Desk:
             commands.append(Tell(worker, Order("drain", "its successor is here")))
             commands += self._leased(at, pool, units.Asked(at, worker, 0))
         return tuple(commands)
+
+    def _wanting(self, at: float, pool: _Pool, worker: WorkerId) -> tuple[DeskCommand, ...]:
+        """The worker would like to hold as many leases as it said last, unless its successor is here."""
+        if worker in pool.relieved or worker not in pool.asked:
+            return ()
+        return self._leased(at, pool, units.Asked(at, worker, pool.asked[worker]))
 
     def _beat(self, at: float, pool: _Pool, worker: WorkerId, beat: Beat) -> tuple[DeskCommand, ...]:
         pool.samples += beat.samples

@@ -42,13 +42,17 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A unit is finished: rows that went through, the key of what was written, and figures such as a test loss."""
+    """A unit is finished: rows that went through, the key of what was written, and figures such as a test loss.
+
+    The worker would like to hold as many leases as it asked for last. ``beat``: what it did since its last beat.
+    """
 
     unit: int
     lease: int
     rows: int
     output: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+    beat: Beat | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,83 @@ async def test_every_step_counts_once_on_every_shard(count: int, depth: int, gro
         await client.close()
 
 
+async def in_a_row(client: StepClient, units: range, depth: int) -> list[int | None]:
+    """Do units one after the other, each opened ahead; returns where each began as far as that was known ahead."""
+    began: list[int | None] = []
+    for unit in units:
+        first = await client.opened(unit, 1)
+        began.append(first)
+        if first != 0:
+            first = await client.open(unit, 1)
+            for step in range(first, min(first + depth, STEPS)):
+                await client.pull(client.ask([keys_of(unit, step)]))
+        for step in range(first, STEPS):
+            (rows,) = await client.rows()
+            gradients = [np.full(rows.shape, -1, np.float32)]
+            if step + depth < STEPS:
+                await client.push_pull(step, gradients, client.ask([keys_of(unit, step + depth)]))
+            else:
+                await client.push(step, gradients, more=step == STEPS - 1)
+        if unit + 1 in units:
+            await client.open_ahead(unit + 1, 1)
+            for step in range(depth):
+                await client.pull(client.ask([keys_of(unit + 1, step)]))
+        await client.flush()
+    return began
+
+
+@pytest.mark.parametrize(("depth", "group"), [(1, 1), (4, 2), (8, 4)])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_units_that_are_opened_ahead_go_on_without_a_pause(count: int, depth: int, group: int) -> None:
+    async with cluster(count) as found:
+        client = await found.client(group=group)
+        assert await in_a_row(client, range(4), depth) == [None, 0, 0, 0]
+        assert_array_equal(found.weights(), counted(0, 1, 2, 3))
+        assert [shard.counters.duplicates for shard in found.shards] == [0] * count
+        await client.close()
+
+
+async def test_a_unit_opened_ahead_that_was_begun_before_goes_on_where_it_stands() -> None:
+    async with cluster(2) as found:
+        before = await found.client()
+        await work(before, 1, attempt=0, until=7)
+        client = await found.client(group=2)
+        assert await in_a_row(client, range(3), 4) == [None, 7, 0]
+        assert_array_equal(found.weights(), counted(0, 1, 2))
+        for one in (before, client):
+            await one.close()
+
+
+async def test_a_unit_opened_ahead_that_somebody_else_has_by_now_is_refused_and_the_one_before_is_whole() -> None:
+    async with cluster(2) as found:
+        other = await found.client()
+        assert await work(other, 1, attempt=2) == 0
+        client = await found.client(group=2)
+        assert await work(client, 0, depth=4) == 0
+        await client.open_ahead(1, 1)
+        with pytest.raises(Refused, match="unit 1: attempt 1 is outdated"):
+            await client.opened(1, 1)
+        assert await client.opened(1, 1) is None
+        assert await work(client, 2, depth=4) == 0
+        assert_array_equal(found.weights(), counted(0, 1, 2))
+        for one in (other, client):
+            await one.close()
+
+
+async def test_another_unit_than_the_one_opened_ahead_may_come() -> None:
+    async with cluster(2) as found:
+        client = await found.client(group=2)
+        assert await work(client, 0) == 0
+        await client.open_ahead(1, 1)
+        await client.pull(client.ask([keys_of(1, 0)]))
+        assert await client.opened(2, 1) is None
+        assert await work(client, 2, depth=2) == 0
+        assert await client.opened(1, 1) is None
+        assert await work(client, 1, attempt=1) == 0
+        assert_array_equal(found.weights(), counted(0, 1, 2))
+        await client.close()
+
+
 async def test_several_workers_at_once() -> None:
     async with cluster(3) as found:
         clients = [await found.client() for _ in range(4)]

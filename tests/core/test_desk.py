@@ -152,6 +152,20 @@ def test_units_go_out_once_and_their_end_is_reported_once() -> None:
     assert desk.handle(Spoke(3.0, ONE, done)) == ()
 
 
+def test_who_finishes_a_unit_gets_as_many_as_it_asked_for_and_tells_what_it_did() -> None:
+    desk = opened()
+    desk.handle(Ordered(0.0, Expect(ONE)))
+    desk.handle(Spoke(1.0, ONE, Hello(7)))
+    desk.handle(Spoke(1.0, ONE, Ask(2)))
+    commands = desk.handle(Spoke(2.0, ONE, Done(0, 1, 50, beat=Beat(9, 50, 5, 0.5))))
+    assert commands == (
+        Report(Pulse("train", 50, 5, 0.5, 9)),
+        Report(UnitDone("train", 0, 1, 50, "", {})),
+        Tell(ONE, Lease(2, 3)),
+    )
+    assert Tell(ONE, Lease(3, 4)) in desk.handle(Spoke(3.0, ONE, Done(1, 2, 50)))
+
+
 def test_what_a_dead_worker_held_goes_to_the_next_under_a_higher_lease() -> None:
     desk = opened(total=1)
     present(desk, ONE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cirrus.actors.control import FROM_WORKER, TO_WORKER
@@ -123,9 +123,11 @@ class Worker:
                 self._say(Back(lease.unit, lease.lease))
                 break
             result = await job.do(lease)
-            self._say(job.beat())
-            self._say(result)
-            self._say(Ask(HOLDS))
+            if isinstance(result, Done):
+                self._say(replace(result, beat=job.beat()))
+            else:
+                for message in (job.beat(), result, Ask(HOLDS)):
+                    self._say(message)
         for lease in self._leases.take_all():
             self._say(Back(lease.unit, lease.lease))
 
