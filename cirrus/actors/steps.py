@@ -325,7 +325,7 @@ class StepClient:
 
 
 def _fits(rows: tuple[Floats, ...], keys: tuple[Keys, ...]) -> bool:
-    return len(rows) == len(keys) and all([len(one) == len(two) for one, two in zip(rows, keys, strict=True)])
+    return [len(one) for one in rows] == [len(one) for one in keys]
 
 
 def _joined(wanted: Ask, rows: list[tuple[Floats, ...]]) -> tuple[Floats, ...]:

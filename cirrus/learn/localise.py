@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,6 +22,10 @@ MOST_MARKS: Final = 1 << 24
 
 DIRECT: Final = 1 << 20
 """Features up to which compiled marks (4 bytes a feature, kept) need no list of a block's keys first."""
+
+
+AT_ONCE: Final = 8
+"""Minibatches that compiled marks find together, while a worker's steps in flight wait."""
 
 
 def marks_for(features: int) -> Marks | None:
@@ -60,6 +66,35 @@ class Localiser:
             if marks is None:
                 self._scratch = np.zeros(len(self._keys), bool), np.empty(len(self._keys), np.intp)
         self._marks = marks
+
+    def minibatches(self, size: int, first: int, last: int) -> Iterator[tuple[Keys, Rows]]:
+        """Those of ``size`` rows, from the ``first`` on: the keys of each, then ``last``, which is above them all."""
+        bounds = [*range(first * size, len(self._rows), size), len(self._rows)]
+        if self._marks is not None and self._keys is None:
+            for at in range(0, len(bounds) - 1, AT_ONCE):
+                yield from self._several(self._marks, bounds[at : at + AT_ONCE + 1], last)
+            return
+        for start, stop in pairwise(bounds):
+            keys, local = self.minibatch(start, stop)
+            yield np.append(keys, np.uint32(last)), local
+
+    def _several(self, marks: Marks, bounds: list[int], last: int) -> Iterator[tuple[Keys, Rows]]:
+        """The minibatches between those rows, found in one go."""
+        rows = self._rows
+        cuts = rows.indptr[bounds]
+        values = None if rows.values is None else rows.values[cuts[0] : cuts[-1]]
+        indices = self._indices[cuts[0] : cuts[-1]]
+        cuts -= cuts[0]
+        keys, places = np.empty(len(indices) + len(bounds), np.uint32), np.empty(len(indices), np.uint32)
+        ends = np.empty(len(bounds) - 1, np.int64)
+        marks.minibatches(indices, cuts, last, keys, places, ends)
+        used = 0
+        spans = zip(pairwise(bounds), pairwise(cuts.tolist()), ends.tolist(), strict=True)
+        for (start, stop), (begin, end), until in spans:
+            indptr = rows.indptr[start : stop + 1]
+            own = None if values is None else values[begin:end]
+            yield keys[used:until], Rows(rows.labels[start:stop], indptr - indptr[0], places[begin:end], own)
+            used = until
 
     def minibatch(self, start: int, stop: int) -> tuple[Keys, Rows]:
         """Rows ``start`` up to ``stop`` with indices that count within their keys, and these: uint32, ascending."""

@@ -39,9 +39,8 @@ class Logistic(Kernel):
 
     def batches(self, rows: Rows, size: int, first: int = 0, number: int = 0) -> Iterator[Batch]:
         localiser = Localiser(rows, self._features, self._marks)
-        for step in range(first, -(-len(rows) // size)):
-            keys, local = localiser.minibatch(step * size, min((step + 1) * size, len(rows)))
-            yield Batch((self._with_intercept(keys),), local, number + step)
+        for step, (keys, local) in enumerate(localiser.minibatches(size, first, self._features), first):
+            yield Batch((keys,), local, number + step)
 
     def gradient(self, batch: Batch, tables: tuple[Floats, ...]) -> Gradient:
         rows = batch.rows

@@ -63,6 +63,15 @@ class Marks(Protocol):
         """Write the distinct ``indices``, ascending, to ``keys``, and each one's place; says how many there are."""
         ...
 
+    def minibatches(
+        self, indices: Array, cuts: Array, last: int, keys: Array, places: Array, ends: Array, /
+    ) -> None:
+        """The same for each of the minibatches between two ``cuts``, with ``last`` behind its keys.
+
+        Says in ``ends`` where each one's keys end; places are those within its own keys.
+        """
+        ...
+
 
 class Kernels(Protocol):
     """What is compiled. All arrays are contiguous; what does not fit together is a ``ValueError``."""

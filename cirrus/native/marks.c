@@ -92,25 +92,78 @@ static size_t number(Marks *marks, uint32_t *keys)
     return found;
 }
 
-static PyObject *found_in(Marks *marks, const View *indices, const View *keys, const View *places)
+/* The distinct ones of `count` indices, all of which are features, and the place of each; returns how many they are. */
+static size_t distinct_of(Marks *marks, const uint32_t *wanted, size_t count, uint32_t *keys, uint32_t *place)
 {
-    const uint32_t *wanted = indices->start;
-    uint32_t *place = places->start;
-    Rows rows = {.narrow = wanted, .count = indices->count};
-    if (keys->count < rows.count || places->count != rows.count ||
-        (rows.count && largest_row(&rows) >= marks->features)) {
-        PyErr_SetString(PyExc_ValueError, "lists that do not fit each other, or an index beyond the features");
-        return NULL;
-    }
-    for (size_t at = 0; at < rows.count; at++) {
+    for (size_t at = 0; at < count; at++) {
         size_t word = wanted[at] / 64;
         marks->bits[word] |= (uint64_t)1 << wanted[at] % 64;
         marks->touched[word] = 1;
     }
-    size_t found = number(marks, keys->start);
-    for (size_t at = 0; at < rows.count; at++)
+    size_t found = number(marks, keys);
+    for (size_t at = 0; at < count; at++)
         place[at] = marks->numbers[wanted[at]];
-    return PyLong_FromSize_t(found);
+    return found;
+}
+
+static int are_features(const Marks *marks, const View *indices)
+{
+    Rows rows = {.narrow = indices->start, .count = indices->count};
+    return !rows.count || largest_row(&rows) < marks->features;
+}
+
+enum { INDICES, CUTS, KEYS, PLACES, ENDS, LISTS };
+
+/* Of each minibatch: its distinct keys, then the last one; where they end. The lists' bounds are checked here. */
+static int split(Marks *marks, const View *lists, uint32_t last)
+{
+    const uint32_t *indices = lists[INDICES].start;
+    const int64_t *cuts = lists[CUTS].start;
+    uint32_t *keys = lists[KEYS].start, *places = lists[PLACES].start;
+    int64_t *ends = lists[ENDS].start;
+    size_t count = lists[ENDS].count, all = lists[INDICES].count, used = 0;
+    if (lists[CUTS].count != count + 1 || lists[KEYS].count < all + count || lists[PLACES].count != all ||
+        cuts[0] != 0 || (size_t)cuts[count] != all || !are_features(marks, &lists[INDICES]))
+        return 0;
+    for (size_t at = 0; at < count; at++)
+        if (cuts[at] > cuts[at + 1])
+            return 0;
+    for (size_t at = 0; at < count; at++) {
+        size_t begin = (size_t)cuts[at], length = (size_t)cuts[at + 1] - begin;
+        used += distinct_of(marks, indices + begin, length, keys + used, places + begin);
+        keys[used++] = last;
+        ends[at] = (int64_t)used;
+    }
+    return 1;
+}
+
+/* minibatches(indices, cuts, last, keys, places, ends) */
+static PyObject *minibatches(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    static const uint8_t given[LISTS] = {0, 1, 3, 4, 5}, sizes[LISTS] = {4, 8, 4, 4, 8};
+    View lists[LISTS];
+    int held = 0, good = 0;
+    if (!counted(count, 6))
+        return NULL;
+    uint64_t last = whole(args[2], UINT32_MAX);
+    if (PyErr_Occurred())
+        return NULL;
+    while (held < LISTS && take(args[given[held]], &lists[held], sizes[held], held < KEYS ? READING : WRITING) == 0)
+        held++;
+    if (held == LISTS && !(good = split((Marks *)self, lists, (uint32_t)last)))
+        PyErr_SetString(PyExc_ValueError, "lists that do not fit each other, or an index beyond the features");
+    while (held--)
+        leave(&lists[held]);
+    return good ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *found_in(Marks *marks, const View *indices, const View *keys, const View *places)
+{
+    if (keys->count < indices->count || places->count != indices->count || !are_features(marks, indices)) {
+        PyErr_SetString(PyExc_ValueError, "lists that do not fit each other, or an index beyond the features");
+        return NULL;
+    }
+    return PyLong_FromSize_t(distinct_of(marks, indices->start, indices->count, keys->start, places->start));
 }
 
 /* distinct(indices, keys, places) -> how many there are; keys has room for each index to be another */
@@ -133,6 +186,7 @@ static PyObject *distinct(PyObject *self, PyObject *const *args, Py_ssize_t coun
 
 static PyMethodDef methods[] = {
     METHOD("distinct", distinct, "Find the distinct indices, ascending, and the place of each index among them."),
+    METHOD("minibatches", minibatches, "The same for each of several minibatches, whose keys end with a last one."),
     {NULL, NULL, 0, NULL},
 };
 

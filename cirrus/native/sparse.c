@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MOST_VIEWS 7
+#define MOST_FACTORS 512
 
 /* Take `count` lists, items of `sizes[k]` bytes each, those from `written` on for writing; any may be None. */
 static int take_all(PyObject *const *args, View *views, const uint8_t *sizes, int count, int written)
@@ -112,7 +113,7 @@ PyObject *logistic(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!good)
         return give_back(views, 6, NULL);
     float share = -1.0f / (float)(lines ? lines : 1);
-    double loss = 0.0, whole = 0.0;
+    double loss = 0.0, whole = 0.0, product = 1.0; /* of 1 + small, each at most 2: one logarithm for many lines */
     memset(gradient, 0, keys * sizeof(float));
     for (size_t line = 0; line < lines; line++) {
         size_t begin = (size_t)starts[line], length = (size_t)starts[line + 1] - begin;
@@ -120,12 +121,17 @@ PyObject *logistic(PyObject *self, PyObject *const *args, Py_ssize_t count)
         float sign = 2.0f * labels[line] - 1.0f;
         float right = (dot(places + begin, scale, length, weights) + weights[keys - 1]) * sign;
         float small = expf(-fabsf(right)); /* never above 1, so nothing overflows */
-        loss += (double)(log1pf(small) - fminf(right, 0.0f));
+        loss -= (double)fminf(right, 0.0f);
+        product *= 1.0 + (double)small;
+        if (line % MOST_FACTORS == MOST_FACTORS - 1) {
+            loss += log(product);
+            product = 1.0;
+        }
         float residual = (right >= 0.0f ? small : 1.0f) / (small + 1.0f) * (sign * share);
         whole += (double)residual;
         for (size_t at = 0; at < length; at++)
             gradient[places[begin + at]] += scale ? residual * scale[at] : residual;
     }
     gradient[keys - 1] += (float)whole;
-    return give_back(views, 6, PyFloat_FromDouble(loss));
+    return give_back(views, 6, PyFloat_FromDouble(loss + log(product)));
 }

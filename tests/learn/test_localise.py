@@ -49,6 +49,28 @@ def test_a_minibatch_has_the_keys_and_places_that_unique_finds(seed: int, count:
         np.testing.assert_array_equal(local.labels, part.labels)
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(0, 60),
+    features=st.sampled_from([1, 30, 2**29]),
+    size=st.integers(1, 25),
+    first=st.integers(0, 3),
+)
+def test_a_blocks_minibatches_are_those_of_its_rows_with_a_last_key(
+    seed: int, count: int, features: int, size: int, first: int
+) -> None:
+    rows = some_rows(seed, count, features)
+    marks = localise.marks_for(features)
+    found = list(Localiser(rows, features, marks).minibatches(size, first, features))
+    assert len(found) == max(0, -(-count // size) - first)
+    for number, (keys, local) in enumerate(found, first):
+        wanted, part = Localiser(rows, features).minibatch(number * size, min((number + 1) * size, count))
+        assert keys.dtype == local.indices.dtype == np.uint32
+        assert keys.tolist() == [*wanted.tolist(), features]
+        for name in ("labels", "indptr", "indices", "values"):
+            np.testing.assert_array_equal(getattr(local, name), getattr(part, name))
+
+
 def test_both_ways_to_find_keys_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     indices = np.random.default_rng(0).integers(0, 1000, 5000).astype(np.uint32)
     marked = compact(indices, 1000)
