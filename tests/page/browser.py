@@ -17,6 +17,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright
 
+from tests.page.viewer import Message
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -75,6 +77,29 @@ class Visitor:
         """What the chart of losses shows, by line: the points' places."""
         script = "() => document.getElementById('loss').data.map((line) => [line.customdata[0], [...line.x]])"
         return dict(await self.page.evaluate(script))
+
+    async def overheard(self) -> list[tuple[float, Message]]:
+        """All messages that the page is sent from now on, as they come, each with its second."""
+        found: list[tuple[float, Message]] = []
+
+        def take(said: dict[str, Any]) -> None:
+            found.append((said["timestamp"], Message(said["eventId"], said["eventName"], said["data"])))
+
+        session = await self.page.context.new_cdp_session(self.page)
+        session.on("Network.eventSourceMessageReceived", take)
+        await session.send("Network.enable")
+        return found
+
+    async def size(self) -> tuple[float, int]:
+        """MB of the page's objects without garbage, and how many nodes its document has."""
+        session = await self.page.context.new_cdp_session(self.page)
+        await session.send("Performance.enable")
+        for _ in range(2):  # the first leaves what only it has set free
+            await session.send("HeapProfiler.collectGarbage")
+        measured = (await session.send("Performance.getMetrics"))["metrics"]
+        await session.detach()
+        found = {one["name"]: one["value"] for one in measured}
+        return found["JSHeapUsedSize"] / 2**20, int(found["Nodes"])
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,9 @@ from cirrus import events
 from cirrus.actors.bus import EventBus
 from cirrus.errors import CirrusError, PipelineError
 from cirrus.events import Event
+
+TOGETHER = 100
+"""Points that are said at once: fewer than the page takes in before it lets others have their turn."""
 
 EVIL = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -107,6 +111,31 @@ def tuning(run: Scripted, trials: int = 12, seconds: int = 40) -> None:
         events.WorkerReplaced(at=33.0, stage="tune.trial4", slot=0, attempt=2, reason="it was killed by signal 9"),
         events.WorkerStarted(at=33.6, stage="tune.trial4", slot=0, attempt=2, pid=2004),
     )
+
+
+class Endless:
+    """Trials side by side whose losses are measured again and again: any number of points, in turn, 100 a second."""
+
+    def __init__(self, run: Scripted, lines: int) -> None:
+        self._run = run
+        self._lines = lines
+        self.points = 0
+        begun(run)
+        for trial in range(lines):
+            run.say(events.TrialStarted(at=4.0, stage="tune", trial=trial, settings=settings(trial % 20)))
+
+    @property
+    def last(self) -> float:
+        """The second of the newest point."""
+        return self.points / 100
+
+    async def reach(self, points: int) -> None:
+        """Say points until there were so many, no faster than who listens takes them in."""
+        while self.points < points:
+            self.points += 1
+            self._run.say(loss(self.last, 0.5 + 0.001 * math.cos(self.points), self.points % self._lines))
+            if self.points % TOGETHER == 0:
+                await asyncio.sleep(0)
 
 
 def resources(at: float, wished: dict[str, int], working: dict[str, int]) -> events.ResourcesReported:

@@ -46,14 +46,18 @@ class Viewer:
     def take(self, stream: bytes) -> None:
         """Take in what came of a stream until it was cut."""
         for message in messages(stream):
-            self.last = message.id
-            news = message.document
-            if message.kind == "whole":
-                self.wholes += 1
-                self.series, self.log, self.trials = {}, [], {}
-            self.series |= news.get("set", {})
-            for key, rows in news.get("add", {}).items():
-                self.series.setdefault(key, []).extend(rows)
-            self.log += [line["n"] for line in news.get("log", [])]
-            self.trials |= {trial["key"]: trial for trial in news.get("trials", [])}
-            self.state |= {name: news[name] for name in ("run", "use", "stages") if name in news}
+            self.hear(message)
+
+    def hear(self, message: Message) -> None:
+        """Take in one message."""
+        self.last = message.id
+        news = message.document
+        if message.kind == "whole":
+            self.wholes += 1
+            self.series, self.log, self.trials = {}, [], {}
+        self.series |= news.get("set", {})
+        for key, rows in news.get("add", {}).items():
+            self.series.setdefault(key, []).extend(rows)
+        self.log += [line["n"] for line in news.get("log", [])]
+        self.trials |= {trial["key"]: trial for trial in news.get("trials", [])}
+        self.state |= {name: news[name] for name in ("run", "use", "stages") if name in news}
