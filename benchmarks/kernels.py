@@ -6,7 +6,6 @@ Nothing of cirrus is imported here, so that it runs where numpy and scipy alone 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -34,13 +33,17 @@ class Lines:
     indices: Keys
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """What ``benchmarks.rows.save`` wrote."""
-        data = path.read_bytes()
-        count, values = np.frombuffer(data, np.int64, 2).tolist()
-        labels = np.frombuffer(data, np.float32, count, 16)
-        indptr = np.frombuffer(data, np.int64, count + 1, 16 + 4 * count)
-        return cls(labels, indptr, np.frombuffer(data, np.uint32, values, 24 + 12 * count))
+    def parse(cls, content: bytes) -> Self:
+        """What ``content`` gave."""
+        count, values = np.frombuffer(content, np.int64, 2).tolist()
+        labels = np.frombuffer(content, np.float32, count, 16)
+        indptr = np.frombuffer(content, np.int64, count + 1, 16 + 4 * count)
+        return cls(labels, indptr, np.frombuffer(content, np.uint32, values, 24 + 12 * count))
+
+    def content(self) -> bytes:
+        """As whole numbers of 64 bits, rows and values, then labels, row beginnings and feature numbers."""
+        sizes = np.array([len(self.labels), len(self.indices)], np.int64)
+        return b"".join(array.tobytes() for array in (sizes, self.labels, self.indptr, self.indices))
 
     def slice(self, start: int, stop: int) -> Lines:
         begin, end = int(self.indptr[start]), int(self.indptr[stop])

@@ -55,7 +55,7 @@ async def serve() -> None:
 
 
 async def work(port: int, path: Path, minibatch: int, seconds: float) -> None:
-    rows = Lines.load(path)
+    rows = Lines.parse(path.read_bytes())
     begin = time.perf_counter()
     steps = at = 0
     url = f"http://127.0.0.1:{port}/"

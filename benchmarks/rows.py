@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.kernels import BITS
+from benchmarks.kernels import BITS, Lines
 from cirrus.learn.encoding import Encoder
 from cirrus.learn.parsing import parser
 from cirrus.learn.rows import Rows
@@ -24,7 +22,5 @@ def encoded(path: Path) -> Rows:
 
 
 def save(rows: Rows, path: Path) -> None:
-    """As whole numbers of 64 bits, rows and values, then labels, row beginnings and feature numbers."""
-    with path.open("wb") as file:
-        for array in (np.array([len(rows), len(rows.indices)], np.int64), rows.labels, rows.indptr, rows.indices):
-            file.write(array.tobytes())
+    """For ``Lines.parse``."""
+    path.write_bytes(Lines(rows.labels, rows.indptr, rows.indices).content())
