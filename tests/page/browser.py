@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,17 +78,16 @@ class Visitor:
         script = "() => document.getElementById('loss').data.map((line) => [line.customdata[0], [...line.x]])"
         return dict(await self.page.evaluate(script))
 
-    async def overheard(self) -> list[tuple[float, Message]]:
-        """All messages that the page is sent from now on, as they come, each with its second."""
-        found: list[tuple[float, Message]] = []
+    async def overheard(self, take: Callable[[float, Message], None]) -> None:
+        """Hand over each message that the page is sent from now on, as it comes, with its second."""
 
-        def take(said: dict[str, Any]) -> None:
-            found.append((said["timestamp"], Message(said["eventId"], said["eventName"], said["data"])))
+        def hear(said: dict[str, Any]) -> None:
+            if said["data"]:  # a beat has none
+                take(said["timestamp"], Message(said["eventId"], said["eventName"], said["data"]))
 
         session = await self.page.context.new_cdp_session(self.page)
-        session.on("Network.eventSourceMessageReceived", take)
+        session.on("Network.eventSourceMessageReceived", hear)
         await session.send("Network.enable")
-        return found
 
     async def size(self) -> tuple[float, int]:
         """MB of the page's objects without garbage, and how many nodes its document has."""
