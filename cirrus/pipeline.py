@@ -100,7 +100,7 @@ class Train:
     """Learn a model by asynchronous stochastic gradient descent on parameter-server shards.
 
     ``minibatch`` is in rows. ``until`` ends the stage. ``depth`` is how many steps one worker keeps under way at the
-    same time. ``staleness`` is how many blocks a worker may be ahead of the slowest open one. ``evaluate`` is the
+    same time; where it is not given, ``in_flight`` says how many. ``staleness`` is how many blocks a worker may be ahead of the slowest open one. ``evaluate`` is the
     number of seconds between two evaluations on the test rows, ``snapshot`` that between two snapshots of the shards.
     ``memory`` (MB) and ``timeout`` (seconds) are limits of a worker.
     """
@@ -114,7 +114,7 @@ class Train:
     workers: int = 2
     shards: int = 1
     seed: int = 0
-    depth: int = 4
+    depth: int | None = None
     staleness: int = 64
     evaluate: float = 1.0
     snapshot: float = 10.0
@@ -134,12 +134,21 @@ class Train:
         checks.integer("train.workers", self.workers, 0, MOST_WORKERS)
         checks.integer("train.shards", self.shards, 1, 64)
         checks.integer("train.seed", self.seed, 0, 2**63 - 1)
-        checks.integer("train.depth", self.depth, 1, 64)
+        if self.depth is not None:
+            checks.integer("train.depth", self.depth, 1, 64)
         checks.integer("train.staleness", self.staleness, 1, 1_000_000)
         checks.positive("train.evaluate", self.evaluate)
         checks.positive("train.snapshot", self.snapshot)
         checks.integer("train.memory", self.memory, 128, 10_240)
         checks.within("train.timeout", self.timeout, 1.0, 86_400.0)
+
+    @property
+    def in_flight(self) -> int:
+        """Steps that each worker keeps under way: ``depth``, or from 2 to 8, so that all together have about 64.
+
+        More of them make up for the way to the shards, and their gradients are of older weights.
+        """
+        return self.depth if self.depth is not None else max(2, min(8, 64 // max(1, self.workers)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

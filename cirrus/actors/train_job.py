@@ -85,7 +85,7 @@ class TrainJob:
         kernel = kernel_of(work.train, dataset.features)
         names = [work.table(table.name) for table in kernel.tables()]
         # Half of the steps in flight go out as one message, while the answers to the other half come in.
-        group = max(1, work.train.depth // 2)
+        group = max(1, work.train.in_flight // 2)
         return cls(bench, work, dataset, await StepClient.connect(dial(bench), names, group))
 
     def expect(self, lease: Lease) -> None:
@@ -169,7 +169,7 @@ class TrainJob:
         """Make the minibatches from step ``first`` on that are in flight at the same time."""
         train = self._work.train
         part.batches = self._kernel.batches(part.rows, train.minibatch, first, part.number)
-        part.ahead = deque(islice(part.batches, train.depth))
+        part.ahead = deque(islice(part.batches, train.in_flight))
         part.later = next(part.batches, None)
 
     async def _pull(self, part: _Part) -> None:
