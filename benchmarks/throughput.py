@@ -12,6 +12,7 @@ import asyncio
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
@@ -28,6 +29,7 @@ from cirrus.until import minutes
 
 MINIBATCHES = (20, 100, 1000)
 WORKERS = (1, 2, 4)
+SIZES = tuple((size, workers) for size in MINIBATCHES for workers in WORKERS)
 ROUNDS = 3
 SECONDS = 3.0
 STARTING = 3.0
@@ -43,9 +45,9 @@ def stage(minibatch: int, workers: int) -> Train:
     )  # fmt: skip
 
 
-async def cirrus(data: Path, store: Path) -> dict[Key, float]:
+async def cirrus(data: Path, store: Path, wanted: Iterable[tuple[int, int]] = SIZES) -> dict[Key, float]:
     """Rows that went through in the last ``SECONDS`` of each stage of one run, as steps a second."""
-    sizes = {stage(size, workers).name: (size, workers) for size in MINIBATCHES for workers in WORKERS}
+    sizes = {stage(*size).name: size for size in wanted}
     stages: tuple[Stage, ...] = (Prepare(steps=STEPS, test=0.0), *[stage(*size) for size in sizes.values()])
     seen: dict[str, list[StageProgress]] = defaultdict(list)
     pipeline = Pipeline(name="throughput", data=criteo(data), stages=stages)
