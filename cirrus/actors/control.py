@@ -20,6 +20,7 @@ from cirrus.core.desk import (
     Dropped,
     Joined,
     Ordered,
+    Part,
     Parted,
     Report,
     Spoke,
@@ -27,7 +28,19 @@ from cirrus.core.desk import (
     Tick,
 )
 from cirrus.core.ids import WorkerId
-from cirrus.core.messages import FromDriver, FromWorker, Greeting, Hello, Order, ToDriver, Took, ToWorker, TurnedAway
+from cirrus.core.messages import (
+    Bye,
+    FromDriver,
+    FromWorker,
+    Greeting,
+    Hello,
+    Order,
+    ToDriver,
+    Took,
+    ToWorker,
+    TurnedAway,
+    WorkerLeft,
+)
 from cirrus.core.spoken import Spoken
 from cirrus.wire.codec import LARGEST, Codec
 
@@ -162,12 +175,22 @@ class Control(Actor[ControlMessage]):
         if known is None and isinstance(words, Hello):
             self._workers[worker] = outbox
         elif known is not outbox:
-            if known is not None and isinstance(words, Hello):
-                self._do(Report(TurnedAway(worker)))
-            outbox.put(TO_WORKER.encode(Order("leave", "this attempt is here already, or is over")))
-            outbox.end()
+            self._stranger_spoke(worker, outbox, words)
             return
         self._decide(Spoke(self._clock.monotonic(), worker, words))
+
+    def _stranger_spoke(self, worker: WorkerId, outbox: Peer, words: FromWorker) -> None:
+        """A second delivery of a worker that is here, or one that was told to leave and has not left yet."""
+        match words:
+            case Hello():
+                self._do(Report(TurnedAway(worker)))
+                outbox.put(TO_WORKER.encode(Order("leave", "this attempt is here already")))
+                outbox.end()
+            case Bye(detail=detail, seconds=seconds, gets=gets, puts=puts):
+                self._do(Report(WorkerLeft(worker, "lost", detail, seconds, gets, puts)))
+                outbox.end()
+            case _:
+                outbox.put(TO_WORKER.encode(Order("leave", "this attempt is over")))
 
     def _driver_came(self, outbox: Peer) -> None:
         if self._driver is not None:
@@ -210,6 +233,10 @@ class Control(Actor[ControlMessage]):
                 outbox = self._workers.pop(worker, None)
                 if outbox is not None:
                     outbox.end()
+            case Part(worker, reason):
+                outbox = self._workers.pop(worker, None)
+                if outbox is not None:
+                    outbox.put(TO_WORKER.encode(Order("leave", reason)))
             case Report(message):
                 self._reports.say(TO_DRIVER.encode(message))
                 self._tell_driver()

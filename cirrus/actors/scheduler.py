@@ -267,7 +267,6 @@ class Scheduler(Actor[SchedulerMessage]):
         match words:
             case messages.WorkerSeen(worker, pid) if worker.pool in self._pools and worker not in self._seen:
                 self._seen.add(worker)
-                self._billing.seen(worker)
                 self._bus.publish(
                     events.WorkerStarted(
                         at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, pid=pid
@@ -282,14 +281,10 @@ class Scheduler(Actor[SchedulerMessage]):
                 )
             case _:
                 pass
-        if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
-            self._billing.left(now, words.worker, words.seconds)
-            self._meter.stored(words.worker.pool, words.gets, words.puts)
+        self._billing.heard(now, words)
         if isinstance(words, messages.Pulse) and words.memory:
             self._memory[words.pool] = words.memory
-        if isinstance(words, messages.TurnedAway):
-            self._billing.sent_away(now, words.worker)
-        opened = self._pools.get(_pool_of(words))
+        opened = self._pools.get(messages.pool_of(words))
         if opened is not None:  # it hears why before it hears that the pool has given up
             opened.listener.put_nowait(words)
         self._decide(roster.Heard(now, words))
@@ -384,13 +379,3 @@ def _kind(error: InvokeError) -> slots.Refusal:
             return "unreachable"
         case _:
             return "refused"
-
-
-def _pool_of(words: messages.ToDriver) -> str:
-    match words:
-        case messages.Greeting() | messages.Took():
-            return ""
-        case messages.WorkerSeen(worker) | messages.WorkerLeft(worker) | messages.TurnedAway(worker):
-            return worker.pool
-        case _:
-            return words.pool

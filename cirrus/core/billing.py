@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cirrus.core.cost import TAIL, Meter
 from cirrus.core.ids import WorkerId
+from cirrus.core.messages import Dismissed, ToDriver, TurnedAway, WorkerLeft, WorkerSeen
 from cirrus.core.slots import Cause
 from cirrus.core.terms import Ends
 
@@ -37,6 +38,21 @@ class Billing:
         """The provider surely did not start it."""
         self._meter.withdrawn(worker)
 
+    def heard(self, at: float, words: ToDriver) -> None:
+        """The control actor has said this; where it says of a worker what that has not said, it is no goodbye."""
+        match words:
+            case WorkerSeen(worker):
+                self.seen(worker)
+            case WorkerLeft(worker, kind, seconds=seconds) if kind != "lost" or seconds is not None:
+                self.left(at, worker, seconds)
+                self._meter.stored(worker.pool, words.gets, words.puts)
+            case TurnedAway(worker):
+                self.sent_away(at, worker)
+            case Dismissed(worker):
+                self.dismissed(at, worker)
+            case _:
+                pass
+
     def seen(self, worker: WorkerId) -> None:
         """It has spoken."""
         self._here.add(worker)
@@ -59,6 +75,23 @@ class Billing:
         """Another delivery of it was told to leave; where nobody tells of its end, it may last up to its timeout."""
         if self._ends == "untold" and worker.pool in self._memory:
             self._meter.started(at, worker, self._memory[worker.pool], self._timeout[worker.pool])
+
+    def dismissed(self, at: float, worker: WorkerId) -> None:
+        """A delivery of it was told to leave when it said hello, and is about to end.
+
+        Which of several it is is not known. Of one that has no bill, for it was delivered though nobody had asked, only
+        the end is known: it is billed to its timeout.
+        """
+        if self._ends == "told" or worker.pool not in self._memory:
+            return
+        if self._meter.bills(worker) > (worker in self._here):
+            self._meter.ended(at + TAIL, worker)
+        else:
+            self._meter.unexpected(worker.pool, self._memory[worker.pool], self._timeout[worker.pool])
+
+    def awaits(self, since: float) -> bool:
+        """Whether a worker was asked for after ``since`` of whose end only itself can tell, and it has not spoken."""
+        return self._ends == "untold" and any(worker not in self._here for worker in self._meter.open(since))
 
     def exited(self, at: float, worker: WorkerId, cause: Cause, seconds: float, *, alone: bool = False) -> None:
         """A process of that name, which lived so long, has ended; ``alone``: no other of that name was running then.

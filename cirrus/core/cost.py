@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -191,6 +191,14 @@ class Meter:
             self._stage(worker.pool).invocations -= 1
             if not bills:
                 del self._open[worker]
+
+    def bills(self, worker: WorkerId) -> int:
+        """How many invocations of the worker there are whose ends are not known."""
+        return len(self._open.get(worker, ()))
+
+    def open(self, since: float) -> Iterator[WorkerId]:
+        """Workers whose newest invocation began after ``since``, and whose end is not known."""
+        return (worker for worker, bills in self._open.items() if bills[-1].start > since)
 
     def settle(self, at: float, *, known: bool) -> None:
         """Nothing more is heard: whoever is open has ended by now if that is ``known``, or may last to its limit."""

@@ -18,6 +18,7 @@ from cirrus.core.messages import (
     Beat,
     Bye,
     ClosePool,
+    Dismissed,
     Done,
     Drain,
     Expect,
@@ -121,7 +122,15 @@ class Disconnect:
     worker: WorkerId
 
 
-DeskCommand = Tell | Report | Disconnect
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A worker that was at work is told to leave: nothing is heard of it any more but its goodbye."""
+
+    worker: WorkerId
+    reason: str
+
+
+DeskCommand = Tell | Report | Disconnect | Part
 
 
 @dataclass(slots=True)
@@ -220,7 +229,7 @@ class Desk:
         gone = [worker for worker in self._early if unwanted(worker)]
         for worker in gone:
             del self._early[worker]
-        return tuple(command for worker in gone for command in _sent_away(worker, "nobody expects this attempt"))
+        return tuple(command for worker in gone for command in _dismissed(worker, "nobody expects this attempt"))
 
     def _expect(self, at: float, worker: WorkerId) -> tuple[DeskCommand, ...]:
         if worker.pool not in self._pools:
@@ -233,9 +242,9 @@ class Desk:
     def _hello(self, at: float, worker: WorkerId, hello: Hello) -> tuple[DeskCommand, ...]:
         pool = self._pools.get(worker.pool)
         if pool is None:
-            return _sent_away(worker, "nothing is to be done here")
+            return _dismissed(worker, "nothing is to be done here")
         if pool.expected.get(worker.slot) != worker.attempt:
-            return _sent_away(worker, "another attempt fills this slot")
+            return _dismissed(worker, "another attempt fills this slot")
         if worker in pool.present:
             return (Report(TurnedAway(worker)), *_sent_away(worker, "this attempt is here already"))
         relieved = self._relieved(at, pool, worker)
@@ -295,8 +304,7 @@ class Desk:
                 self._over.add(name)
                 early = self._dismissed(lambda worker: worker.pool == name)
                 present = sorted(closed.present) if closed is not None else ()
-                gone = (command for worker in present for command in _sent_away(worker, "the work is done"))
-                return (*early, *gone)
+                return (*early, *(Part(worker, "the work is done") for worker in present))
             case Limit(name, total):
                 return self._bounded(at, name, units.Limited(at, total))
             case Reopen(name, lost):
@@ -319,7 +327,7 @@ class Desk:
         ]
         for ghost in ghosts:
             pool.present.remove(ghost)
-            commands += [*_sent_away(ghost, reason), *self._leased(at, pool, units.Gone(at, ghost))]
+            commands += [Part(ghost, reason), *self._leased(at, pool, units.Gone(at, ghost))]
         return tuple(commands)
 
     def _bounded(self, at: float, name: str, event: units.LeaseEvent) -> tuple[DeskCommand, ...]:
@@ -359,7 +367,7 @@ class Desk:
                 return (Tell(worker, Lease(unit, lease)),)
             case units.Expired(worker):
                 gone = self._left(at, worker, Bye("lost", "nothing was heard of it for too long"))
-                return (*gone, *_sent_away(worker, "nothing was heard of you for too long"))
+                return (*gone, Part(worker, "nothing was heard of you for too long"))
             case units.Completed():
                 return (*_pulse(pool), Report(PoolDone(pool.name)))
             case units.Exhausted(worker):
@@ -379,6 +387,11 @@ def _pulse(pool: _Pool) -> tuple[DeskCommand, ...]:
     pulse = Pulse(pool.name, pool.samples, pool.steps, pool.loss, pool.memory)
     pool.samples, pool.steps, pool.loss, pool.memory = 0, 0, 0.0, 0
     return (Report(pulse),)
+
+
+def _dismissed(worker: WorkerId, reason: str) -> tuple[DeskCommand, ...]:
+    """Send a worker away that has only said hello."""
+    return (Report(Dismissed(worker)), *_sent_away(worker, reason))
 
 
 def _sent_away(worker: WorkerId, reason: str) -> tuple[DeskCommand, ...]:

@@ -224,7 +224,10 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLeft:
-    """A worker said why it leaves, or its connection is gone (``lost``); the figures are those of its goodbye."""
+    """A worker said why it leaves, or its connection is gone (``lost``); the figures are those of its goodbye.
+
+    One that was told to leave may say ``lost`` as well; it then tells its ``seconds``.
+    """
 
     worker: WorkerId
     kind: Leave
@@ -293,4 +296,22 @@ class TurnedAway:
     worker: WorkerId
 
 
-ToDriver = Greeting | Took | WorkerSeen | WorkerLeft | TurnedAway | UnitDone | PoolDone | Pulse | Objection
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A worker that nobody expects, or expects any more, was told to leave when it said hello."""
+
+    worker: WorkerId
+
+
+ToDriver = Greeting | Took | WorkerSeen | WorkerLeft | TurnedAway | Dismissed | UnitDone | PoolDone | Pulse | Objection
+
+
+def pool_of(words: ToDriver) -> str:
+    """The pool that the message is about; empty where it is about none."""
+    match words:
+        case Greeting() | Took():
+            return ""
+        case WorkerSeen(worker) | WorkerLeft(worker) | TurnedAway(worker) | Dismissed(worker):
+            return worker.pool
+        case _:
+            return words.pool

@@ -23,6 +23,7 @@ from cirrus.core.messages import (
     Beat,
     Bye,
     ClosePool,
+    Dismissed,
     Done,
     Drain,
     Expect,
@@ -168,6 +169,7 @@ async def test_a_second_delivery_of_a_worker_leaves_within_a_second_and_is_told_
 async def test_whoever_is_not_expected_leaves_within_a_second(ground: Ground, stranger: WorkerId) -> None:
     _, task = ground.worker(stranger)
     await ground.left(task)
+    assert await ground.heard() == Dismissed(stranger)
     ground.worker(FIRST)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
 
@@ -177,7 +179,11 @@ async def test_a_worker_that_is_fenced_leaves_and_its_successor_gets_what_it_hel
     assert await ground.heard() == WorkerSeen(FIRST, 0)
     successor = WorkerId("train", 0, 2)
     await ground.order(Fence(FIRST, "another attempt fills this slot"), Expect(successor))
+    assert await ground.farewell() == WorkerLeft(FIRST, "lost", "another attempt fills this slot")
     await ground.left(first)
+    _, again = ground.worker(FIRST)
+    await ground.left(again)
+    assert await ground.heard() == Dismissed(FIRST)
     ground.worker(successor)
     assert await ground.heard() == WorkerSeen(successor, 0)
     assert units(await ground.finish()) == [0, 1, 2]
@@ -237,6 +243,8 @@ async def test_workers_leave_when_their_pool_is_closed(ground: Ground) -> None:
     _, first = ground.worker(FIRST)
     assert await ground.heard() == WorkerSeen(FIRST, 0)
     await ground.order(ClosePool("train"))
+    assert await ground.farewell() == WorkerLeft(FIRST, "lost", "the work is done")
     await ground.left(first)
     _, late = ground.worker(SECOND)
     await ground.left(late)
+    assert await ground.heard() == Dismissed(SECOND)

@@ -7,6 +7,7 @@ import pytest
 from cirrus.core.billing import Billing
 from cirrus.core.cost import FREE, TAIL, Meter
 from cirrus.core.ids import WorkerId
+from cirrus.core.messages import Dismissed, WorkerLeft, WorkerSeen
 
 ONE = WorkerId("train", 0, 1)
 
@@ -115,3 +116,73 @@ def test_where_ends_are_told_nothing_is_billed_for_being_sent_away_but_the_end()
     meter, bills = billing()
     bills.sent_away(1.0, ONE)
     assert meter.cost(100.0).invocations == 1
+
+
+def test_who_is_sent_away_at_its_hello_is_billed_until_then() -> None:
+    meter, bills = untold()
+    bills.heard(7.0, Dismissed(ONE))
+    cost = meter.cost(10_000.0)
+    assert (cost.invocations, cost.worker_seconds) == (1, pytest.approx(7.0 + TAIL))
+
+
+def test_of_two_deliveries_that_are_sent_away_the_one_without_a_bill_is_billed_to_its_timeout() -> None:
+    meter, bills = untold()
+    bills.heard(7.0, Dismissed(ONE))
+    bills.heard(60.0, Dismissed(ONE))
+    cost = meter.cost(10_000.0)
+    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(7.0 + TAIL + 900.0))
+
+
+def test_two_requests_of_which_both_are_sent_away_are_billed_until_then() -> None:
+    meter, bills = untold()
+    bills.invoked(5.0, ONE, 1024, 900.0)
+    bills.heard(7.0, Dismissed(ONE))
+    bills.heard(8.0, Dismissed(ONE))
+    cost = meter.cost(10_000.0)
+    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(7.0 + 3.0 + 2 * TAIL))
+
+
+def test_a_delivery_that_is_sent_away_does_not_end_the_bill_of_one_that_was_here_and_fell_silent() -> None:
+    meter, bills = untold()
+    bills.heard(1.0, WorkerSeen(ONE, 7))
+    bills.heard(40.0, WorkerLeft(ONE, "lost", "nothing was heard of it for too long"))
+    bills.heard(50.0, Dismissed(ONE))
+    cost = meter.cost(10_000.0)
+    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(900.0 + 900.0))
+
+
+def test_who_was_silent_and_then_says_goodbye_is_billed_as_it_says() -> None:
+    meter, bills = untold()
+    bills.heard(1.0, WorkerSeen(ONE, 7))
+    bills.heard(40.0, WorkerLeft(ONE, "lost", "nothing was heard of it for too long"))
+    assert meter.cost(10_000.0).worker_seconds == 900.0
+    bills.heard(50.0, WorkerLeft(ONE, "lost", "another attempt fills this slot", 48.0, gets=3, puts=2))
+    cost = meter.cost(10_000.0)
+    assert (cost.worker_seconds, cost.gets, cost.puts) == (pytest.approx(48.0 + TAIL), 3, 2)
+
+
+def test_where_ends_are_told_being_sent_away_is_no_end() -> None:
+    meter, bills = billing()
+    bills.heard(7.0, Dismissed(ONE))
+    bills.exited(9.0, ONE, "finished", 8.0)
+    cost = meter.cost(10_000.0)
+    assert (cost.invocations, cost.worker_seconds) == (1, 9.0)
+
+
+def test_who_nobody_asked_for_here_is_not_billed() -> None:
+    meter, bills = untold()
+    bills.heard(7.0, Dismissed(WorkerId("prepare", 0, 1)))
+    assert meter.cost(8.0).invocations == 1
+
+
+def test_who_may_still_come_is_waited_for_until_it_has_or_was_asked_for_long_ago() -> None:
+    _, bills = untold()
+    assert bills.awaits(-1.0)
+    assert not bills.awaits(1.0)
+    bills.heard(2.0, Dismissed(ONE))
+    assert not bills.awaits(-1.0)
+    _, bills = untold()
+    bills.heard(2.0, WorkerSeen(ONE, 7))
+    assert not bills.awaits(-1.0)
+    _, bills = billing()
+    assert not bills.awaits(-1.0), "the provider tells"

@@ -13,6 +13,7 @@ from cirrus.core.desk import (
     Dropped,
     Joined,
     Ordered,
+    Part,
     Parted,
     Report,
     Spoke,
@@ -27,6 +28,7 @@ from cirrus.core.messages import (
     Beat,
     Bye,
     ClosePool,
+    Dismissed,
     Done,
     Drain,
     Expect,
@@ -77,10 +79,12 @@ def test_a_worker_is_sent_away_from_a_pool_that_is_not_open() -> None:
     desk = Desk()
     desk.handle(Joined(-1.0))
     commands = desk.handle(Spoke(0.0, ONE, Hello(7)))
-    assert commands == (Tell(ONE, Order("leave", "nothing is to be done here")), Disconnect(ONE))
+    assert commands == dismissed("nothing is to be done here")
 
 
-LEAVE = Tell(ONE, Order("leave", "nobody expects this attempt")), Disconnect(ONE)
+def dismissed(reason: str) -> tuple[DeskCommand, ...]:
+    """The first attempt is sent away at its hello, and the driver hears of it."""
+    return Report(Dismissed(ONE)), Tell(ONE, Order("leave", reason)), Disconnect(ONE)
 
 
 def test_a_worker_that_comes_before_the_driver_waits_until_it_is_told_of() -> None:
@@ -99,7 +103,7 @@ def test_a_worker_that_comes_before_the_driver_and_is_not_told_of_is_sent_away(j
     if joined is not None:
         desk.handle(Joined(joined))
         assert desk.handle(Tick(5.5)) == ()
-    assert desk.handle(Tick(10.1 if joined is None else 5.6)) == LEAVE
+    assert desk.handle(Tick(10.1 if joined is None else 5.6)) == dismissed("nobody expects this attempt")
     assert desk.handle(Tick(20.0)) == ()
 
 
@@ -130,8 +134,23 @@ def test_another_attempt_than_the_expected_one_is_sent_away() -> None:
     desk = opened()
     desk.handle(Ordered(0.0, Expect(WorkerId("train", 0, 2))))
     commands = desk.handle(Spoke(0.0, ONE, Hello(7)))
-    assert commands[-1] == Disconnect(ONE)
-    assert not any(isinstance(one, Report) for one in commands)
+    assert commands == dismissed("another attempt fills this slot")
+
+
+def test_who_comes_when_its_pool_was_closed_is_sent_away_and_told_of() -> None:
+    desk = opened()
+    desk.handle(Ordered(0.0, Expect(ONE)))
+    desk.handle(Ordered(1.0, ClosePool("train")))
+    assert desk.handle(Spoke(2.0, ONE, Hello(7))) == dismissed("nothing is to be done here")
+
+
+def test_who_waited_for_the_driver_and_is_superseded_is_sent_away_and_told_of() -> None:
+    desk = opened()
+    desk.handle(Parted(0.0))
+    assert desk.handle(Spoke(1.0, ONE, Hello(7))) == ()
+    desk.handle(Joined(2.0))
+    commands = desk.handle(Ordered(2.1, Expect(WorkerId("train", 0, 2))))
+    assert commands == dismissed("nobody expects this attempt")
 
 
 def test_the_same_attempt_cannot_come_twice() -> None:
@@ -195,8 +214,8 @@ def test_a_fenced_worker_is_sent_away_and_cannot_come_back() -> None:
     desk = opened()
     present(desk, ONE)
     commands = desk.handle(Ordered(1.0, Fence(ONE, "too late")))
-    assert commands[:2] == (Tell(ONE, Order("leave", "too late")), Disconnect(ONE))
-    assert desk.handle(Spoke(2.0, ONE, Hello(7)))[-1] == Disconnect(ONE)
+    assert commands[:1] == (Part(ONE, "too late"),)
+    assert desk.handle(Spoke(2.0, ONE, Hello(7))) == dismissed("another attempt fills this slot")
 
 
 def test_a_fence_for_an_old_attempt_leaves_the_new_one_alone() -> None:
@@ -240,13 +259,13 @@ def test_a_silent_worker_is_lost_and_sent_away() -> None:
     desk.handle(Spoke(0.0, ONE, Ask(1)))
     commands = desk.handle(Tick(100.0))
     assert Report(WorkerLeft(ONE, "lost", "nothing was heard of it for too long")) in commands
-    assert Disconnect(ONE) in commands
+    assert Part(ONE, "nothing was heard of you for too long") in commands
 
 
 def test_a_worker_that_says_nothing_after_hello_is_lost_too() -> None:
     desk = opened()
     present(desk, ONE)
-    assert Disconnect(ONE) in desk.handle(Tick(100.0))
+    assert Part(ONE, "nothing was heard of you for too long") in desk.handle(Tick(100.0))
 
 
 def test_beats_add_up_to_one_pulse() -> None:
@@ -279,7 +298,7 @@ def test_an_objection_reaches_the_driver() -> None:
 def test_closing_a_pool_sends_everybody_away() -> None:
     desk = opened()
     present(desk, ONE)
-    assert Disconnect(ONE) in desk.handle(Ordered(1.0, ClosePool("train")))
+    assert desk.handle(Ordered(1.0, ClosePool("train"))) == (Part(ONE, "the work is done"),)
     assert desk.handle(Spoke(2.0, ONE, Ask(1)))[-1] == Disconnect(ONE)
 
 

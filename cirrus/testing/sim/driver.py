@@ -222,14 +222,11 @@ class SimDriver:
 
     def _hear(self, words: messages.ToDriver) -> None:
         now = self.process.monotonic()
-        if isinstance(words, messages.WorkerSeen):
-            self._billing.seen(words.worker)
         if isinstance(words, messages.UnitDone):
             self._ground.witness.finished(self.process, words)
         self._act(roster.Heard(now, words))
         self._mailbox.put(words)
-        if isinstance(words, messages.WorkerLeft) and words.kind != "lost":
-            self._billing.left(now, words.worker)
+        self._billing.heard(now, words)
 
     def _act(self, event: roster.RosterEvent) -> None:
         if self.over:
