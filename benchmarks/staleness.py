@@ -1,10 +1,15 @@
-"""Do more workers help? Test loss after one pass with 1 to 500 steps in flight, by what is done about late steps.
+"""Do more workers help? What it costs to learn from gradients that are late.
 
-    python benchmarks/staleness.py [rows]
+    python -m benchmarks.staleness
+    python -m benchmarks.staleness rules [rows]
 
-Criteo-shaped rows whose best possible loss is known, 2**18 features, minibatch 100, one shard, no network: a queue
-makes every gradient late by exactly so many steps. ``apply`` takes late steps as they are; ``rate / staleness`` scales
-the rate by min(1, 16 / staleness), the usual remedy; ``damp`` is what cirrus does.
+The first counts the rows that a learner needs until its test loss is near the best possible one: a single process, and
+workers, each with some steps under way, that take turns by chance on one real shard, all within this process, so that
+the figures are the same each time. Criteo-shaped rows whose best possible loss is known, 2**18 features, minibatch 100,
+AdaGrad as it is by default. The second is about the rules: test loss after one pass with 1 to 500 steps in flight, by
+what is done about late steps. No network there: a queue makes every gradient late by exactly so many steps. ``apply``
+takes late steps as they are; ``rate / staleness`` scales the rate by min(1, 16 / staleness), the usual remedy; ``damp``
+is what cirrus does.
 """
 
 from __future__ import annotations
@@ -12,26 +17,41 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.kernels import BITS
+from benchmarks.rows import encoded
+from benchmarks.setting import setting, write
+from cirrus.actors.shard import Connection, Shard
 from cirrus.learn.base import Batch, TableSpec
-from cirrus.learn.encoding import Encoder
 from cirrus.learn.logistic import Logistic
 from cirrus.learn.metrics import log_loss
-from cirrus.learn.parsing import parser
 from cirrus.learn.rows import Floats, Rows
 from cirrus.learn.tables import Table
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
-from cirrus.sources import CriteoSource
-from cirrus.steps import Bucket, Hash
-from cirrus.testing.data import criteo_like
+from cirrus.testing.data import Truth, criteo_like
+from cirrus.wire import frames
+from cirrus.wire.frames import Answer, Step
 
-BITS = 18
+ROWS = 100_000
+FOLD = 5
+NEAR = 0.01
+"""Above the best possible test loss: where a learner has arrived."""
+
+PASSES = 10
+"""After these it is not waited for any longer."""
+
+LOOK = 20
+"""Steps between two looks at the test loss."""
+
+CREWS = (*((workers, depth) for workers in (1, 4, 16) for depth in (1, 2, 3, 4)), (64, 2), (250, 2))
+"""Workers, and the steps that each has under way: up to 64 together, then 128 and 500."""
+
 MINIBATCH = 100
 IN_FLIGHT = (1, 16, 128, 500)
 OPTIMIZERS: tuple[Optimizer, ...] = (
@@ -39,14 +59,119 @@ OPTIMIZERS: tuple[Optimizer, ...] = (
 )  # fmt: skip
 
 
-def made(rows: int) -> tuple[Rows, float]:
-    """Encoded rows and the loss of the model that drew them."""
-    source = CriteoSource(path="rows")
+def drawn(rows: int, seed: int) -> tuple[Rows, Truth]:
+    """Encoded rows and what is known of them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.tsv"
-        truth = criteo_like(path, rows, seed=1)
-        content = parser(source).parse(path.read_bytes(), 1, "rows").content
-    return Encoder(source, (Bucket(), Hash(bits=BITS)), {}, 1 << BITS).encode(content), truth.best_loss()
+        truth = criteo_like(path, rows, seed)
+        return encoded(path), truth
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from: rows, every fifth of them a test row, and the loss on these of the model that drew them."""
+
+    train: Rows
+    test: Batch
+    best: float
+
+    @classmethod
+    def made(cls) -> Lesson:
+        rows, truth = drawn(ROWS, 0)
+        numbers = np.arange(len(rows))
+        tested = numbers % FOLD == FOLD - 1
+        kernel = Logistic(LogisticRegression(), 1 << BITS, SGD())
+        best = truth.loss_of_truth(lambda which: which % FOLD == FOLD - 1)
+        return cls(rows.take(numbers[~tested]), kernel.batch(rows.take(numbers[tested]), 0), best)
+
+    def batches(self, kernel: Logistic) -> Iterator[Batch]:
+        """Minibatches of one pass after another, each in an order of its own."""
+        for number in range(PASSES):
+            order = np.random.default_rng(number).permutation(len(self.train))
+            yield from kernel.batches(self.train.take(order), MINIBATCH)
+
+    def loss(self, kernel: Logistic, table: Table) -> float:
+        scores = kernel.scores(self.test, (table.read(table.local(self.test.keys[0])),))
+        return log_loss(self.test.rows.labels, scores)
+
+
+class Worker:
+    """A worker of a shard in this process: frames go to and fro, and nothing else does."""
+
+    def __init__(self, shard: Shard, kernel: Logistic, number: int) -> None:
+        self._shard = shard
+        self._kernel = kernel
+        self._connection = Connection()
+        self._waiting: deque[tuple[Batch, Floats]] = deque()
+        self._step = 0
+        shard.handle(self._connection, frames.encode_open(number, 0))
+
+    def pull(self, batch: Batch) -> None:
+        self._ask(Step(0, (0,), None, batch.keys), batch)
+
+    def turn(self, batch: Batch) -> None:
+        """Push the gradient of what was pulled first, and pull for another minibatch."""
+        pulled, rows = self._waiting.popleft()
+        gradient = self._kernel.gradient(pulled, (rows,))
+        self._ask(Step(self._step, (0,), gradient.tables, batch.keys), batch)
+        self._step += 1
+
+    def _ask(self, step: Step, batch: Batch) -> None:
+        (answer,) = frames.replies(self._shard.handle(self._connection, frames.encode_step(step)))
+        assert isinstance(answer, Answer)
+        assert answer.rows is not None
+        self._waiting.append((batch, answer.rows[0]))
+
+
+def course(lesson: Lesson, workers: int, depth: int) -> list[float]:
+    """The test loss after each ``LOOK`` steps."""
+    kernel, shard = Logistic(LogisticRegression(), 1 << BITS, Adagrad()), Shard(0, 1)
+    shard.create(kernel.tables()[0])
+    table, chance, losses = shard.tables[0], np.random.default_rng(workers), []
+    crew = [Worker(shard, kernel, number) for number in range(workers)]
+    batches = lesson.batches(kernel)
+    for _ in range(depth):
+        for worker in crew:
+            worker.pull(next(batches))
+    for step, batch in enumerate(batches, 1):
+        crew[int(chance.integers(workers))].turn(batch)
+        if step % LOOK == 0:
+            losses.append(lesson.loss(kernel, table))
+            if losses[-1] <= lesson.best + NEAR:
+                break
+    return losses
+
+
+def alone(lesson: Lesson) -> list[float]:
+    """The same of a single process that has the weights, with nothing between it and them."""
+    kernel = Logistic(LogisticRegression(), 1 << BITS, Adagrad())
+    table, losses = Table(replace(kernel.tables()[0], stale="apply"), 0, 1), []
+    for step, batch in enumerate(lesson.batches(kernel), 1):
+        local = table.local(batch.keys[0])
+        table.push(local, kernel.gradient(batch, (table.pull(local),)).tables[0])
+        if step % LOOK == 0:
+            losses.append(lesson.loss(kernel, table))
+            if losses[-1] <= lesson.best + NEAR:
+                break
+    return losses
+
+
+def samples() -> None:
+    """Count, print and write."""
+    before, lesson = setting(), Lesson.made()
+    single = alone(lesson)
+    print(f"best possible {lesson.best:.4f}; a single process: {len(single) * LOOK} steps", flush=True)
+    found = []
+    for workers, depth in CREWS:
+        losses = course(lesson, workers, depth)
+        near = losses[-1] <= lesson.best + NEAR
+        found.append({
+            "workers": workers, "depth": depth, "loss": round(min(losses), 4), "rows": len(losses) * LOOK * MINIBATCH,
+            "near": near, "ratio": round(len(losses) / len(single), 2),
+        })  # fmt: skip
+        print(found[-1], flush=True)
+    rows = len(single) * LOOK * MINIBATCH
+    write("staleness", before, {"best": round(lesson.best, 4), "near": NEAR, "single": rows, "crews": found})
 
 
 def learn(batches: Sequence[Batch], optimizer: Optimizer, in_flight: int, late: str) -> Table:
@@ -72,13 +197,15 @@ def learn(batches: Sequence[Batch], optimizer: Optimizer, in_flight: int, late: 
     return table
 
 
-def main() -> None:
-    rows, best = made(int(sys.argv[1]) if len(sys.argv) > 1 else 300_000)
+def rules(count: int) -> None:
+    """Compare what may be done about late steps."""
+    rows, truth = drawn(count, 1)
     cut = len(rows) * 9 // 10
     kernel = Logistic(LogisticRegression(), 1 << BITS, SGD())
     batches = list(kernel.batches(rows.slice(0, cut), MINIBATCH))
     test = kernel.batch(rows.slice(cut, len(rows)), 0)
-    print(f"{len(batches)} steps; best possible loss {best:.4f}; in flight: {', '.join(map(str, IN_FLIGHT))}")
+    best, late_by = truth.best_loss(), ", ".join(map(str, IN_FLIGHT))
+    print(f"{len(batches)} steps; best possible loss {best:.4f}; in flight: {late_by}")
     for optimizer in OPTIMIZERS:
         for late in ("apply", "rate / staleness", "damp"):
             if late == "rate / staleness" and isinstance(optimizer, Adagrad | Adam | FTRL):
@@ -92,4 +219,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["rules"]:
+        rules(int(sys.argv[2]) if len(sys.argv) > 2 else 300_000)
+    else:
+        samples()
