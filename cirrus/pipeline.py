@@ -100,8 +100,9 @@ class Train:
     """Learn a model by asynchronous stochastic gradient descent on parameter-server shards.
 
     ``minibatch`` is in rows. ``until`` ends the stage. ``depth`` is how many steps one worker keeps under way at the
-    same time; where it is not given, ``in_flight`` says how many. ``staleness`` is how many blocks a worker may be ahead of the slowest open one. ``evaluate`` is the
-    number of seconds between two evaluations on the test rows, ``snapshot`` that between two snapshots of the shards.
+    same time; where it is not given, ``in_flight`` says how many. ``staleness`` is how many blocks a worker may be
+    ahead of the slowest open one. ``evaluate`` is the number of seconds between two evaluations on the test rows,
+    ``snapshot`` that between two snapshots of the shards.
     ``memory`` (MB) and ``timeout`` (seconds) are limits of a worker.
     """
 

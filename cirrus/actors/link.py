@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Link:
         self.widths = widths
         self._socket = socket
         self._waiting: list[tuple[bytes, int]] = []
-        self._replies: Iterator[frames.Reply] = iter(())
+        self._replies: deque[frames.Reply] = deque()  # that came in one message with the one before
         self._framing = Framing()
 
     def add(self, frame: bytes, answer: int = 0) -> None:
@@ -76,6 +77,8 @@ class Link:
         """Bytes of those rows."""
         if local is None:
             return 0
+        if len(local) == 1:
+            return 4 * self.widths[0] * len(local[0])
         return sum([4 * width * len(one) for width, one in zip(self.widths, local, strict=True)])
 
     async def send(self) -> None:
@@ -88,8 +91,8 @@ class Link:
             await self._socket.send_bytes(message)
 
     def ready(self) -> frames.Reply | None:
-        """The next reply, if it came in the same message as the last one; ``WireError`` where it is broken."""
-        return next(self._replies, None)
+        """The next reply, if it came in the same message as the last one."""
+        return self._replies.popleft() if self._replies else None
 
     async def next(self) -> frames.Reply:
         """The next reply; ``Closed`` where the connection ends, ``WireError`` where a reply is broken."""
@@ -98,8 +101,8 @@ class Link:
             message = await self._socket.receive()
             if message.type is not _BINARY:
                 raise Closed("the shard has closed the connection")
-            self._replies = self._framing.replies(message.data)
-            reply = next(self._replies, None)
+            self._replies.extend(self._framing.replies(message.data))
+            reply = self.ready()
         return reply
 
     async def close(self) -> None:

@@ -168,18 +168,24 @@ class StepClient:
 
     async def pull(self, wanted: Ask) -> None:
         """Ask for the rows of a step; ``rows`` hands them out."""
-        await self._step(0, None, wanted)
+        self._step(0, None, wanted)
+        if self._unsent >= self._group:
+            await self._send()
 
     async def push(self, step: int, gradients: Sequence[Floats], *, more: bool = False) -> None:
         """Push the gradients of the oldest rows that were pulled: float32 of shape (rows, width) for each table.
 
         ``more``: something follows at once that may go out in the same message.
         """
-        await self._step(step, gradients, None, more=more)
+        self._step(step, gradients, None)
+        if self._unsent >= self._group and not more:
+            await self._send()
 
     async def push_pull(self, step: int, gradients: Sequence[Floats], wanted: Ask) -> None:
         """Push the gradients of the oldest rows that were pulled, and ask for those of a later step."""
-        await self._step(step, gradients, wanted)
+        self._step(step, gradients, wanted)
+        if self._unsent >= self._group:
+            await self._send()
 
     async def rows(self) -> tuple[Floats, ...]:
         """The rows that were asked for first and not handed out yet; they may be read-only."""
@@ -223,20 +229,15 @@ class StepClient:
         await self._receive()
         return self._ready.pop()
 
-    async def _step(
-        self, step: int, gradients: Sequence[Floats] | None, wanted: Ask | None, *, more: bool = False
-    ) -> None:
+    def _step(self, step: int, gradients: Sequence[Floats] | None, wanted: Ask | None) -> None:
         links = self._connected()
         parts = [None] * len(links) if gradients is None else self._parts(gradients)
         for at, link in enumerate(links):
-            local = None if wanted is None else wanted.local[at]
-            link.add_step(step, parts[at], local)
+            link.add_step(step, parts[at], None if wanted is None else wanted.local[at])
         if wanted is not None:
             self._owed.append(wanted)
         self._sent.append((step, wanted))
         self._unsent += 1
-        if self._unsent >= self._group and not more:
-            await self._send()
 
     def _parts(self, gradients: Sequence[Floats]) -> Sequence[tuple[Floats, ...]]:
         """The gradients of the oldest rows that were pulled, sorted out by shard."""
@@ -267,7 +268,7 @@ class StepClient:
         rows = []
         duplicate = stale = False
         for at, link in enumerate(self._connected()):
-            reply = await self._next(link)
+            reply = link.ready() or await self._next(link)
             if not isinstance(reply, Answer):
                 raise await self._broken("another answer than to a step")
             status, _, _, found = reply
@@ -315,7 +316,7 @@ class StepClient:
 
     async def _next(self, link: Link) -> frames.Reply:
         try:
-            return link.ready() or await link.next()
+            return await link.next()
         except (WireError, Closed, aiohttp.ClientError, OSError) as error:
             raise await self._broken("a connection to a shard is lost") from error
 

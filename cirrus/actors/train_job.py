@@ -199,5 +199,6 @@ def _check(batch: Batch, gradient: Gradient) -> None:
     """``Diverged`` where the model has gone astray: from there on nothing of it is worth anything."""
     if not math.isfinite(gradient.loss):
         raise Diverged(f"the loss of minibatch {batch.number} is {gradient.loss}")
-    if not all(math.isfinite(np.vdot(one, one)) for one in gradient.tables):
-        raise Diverged(f"the gradient of minibatch {batch.number} is not finite")
+    for one in gradient.tables:
+        if not math.isfinite(np.vdot(one, one)):
+            raise Diverged(f"the gradient of minibatch {batch.number} is not finite")
