@@ -20,6 +20,7 @@ from cirrus.actors.snapshots import Snapshots
 from cirrus.actors.step_socket import StepSocket
 from cirrus.actors.values_http import ValueRoutes
 from cirrus.errors import Conflict, OutsideError, StoreError, WireError
+from cirrus.learn.memory import give_back
 from cirrus.wire.specs import spec_from_json, spec_to_json
 
 MAX_BODY = 1024 * 1024
@@ -137,6 +138,7 @@ class Server:
                 self.shard.drop(names, line)
             case _:
                 raise WireError("tables is a list of names, and line a whole number")
+        give_back()  # whoever worked on them has left, too
         return web.json_response({"tables": self._tables()})
 
     def _tables(self) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ tables would else take twice what they hold.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 from typing import Final, TypeVar
@@ -50,3 +51,13 @@ def scattered(count: int) -> NDArray[np.uint8]:
     pages = mmap.mmap(-1, max(count, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(pages, np.uint8, count)
+
+
+def give_back() -> None:
+    """Return to the system what has been set free and is kept for later, between what is still in use.
+
+    It takes about a millisecond for a heap of 200 MB; nothing happens where the system's library cannot.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
