@@ -348,6 +348,7 @@ class Driver:
             self._parts = _Parts(kernel, crew, scheduler)
             kernel.task(report(crew, scheduler, lambda: self.cost, task.pipeline.budget.dollars), name="resources")
             outcome = await through(crew, task, Steering(self._wishes, self._trials))
+            await scheduler.hear_out(GRACE)
         await calls.stop()  # after the block, in which the end of a shard would be a failure
         return outcome
 

@@ -212,6 +212,16 @@ class Scheduler(Actor[SchedulerMessage]):
         peopled = {worker.pool for worker, _, _ in self._roster.workers}
         return self._allowance.is_stuck(self._kernel.clock.monotonic(), peopled)
 
+    async def hear_out(self, most: float) -> None:
+        """Wait so many seconds at most for workers that were asked for lately, to be sent away: then they are paid.
+
+        Their pools are closed; whoever is not heard of is billed to its timeout.
+        """
+        clock = self._kernel.clock
+        began = clock.monotonic()
+        while self._billing.awaits(began - self._site.policy.start_deadline) and clock.monotonic() < began + most:
+            await clock.sleep(TICK)
+
     async def started(self, ref: Ref[SchedulerMessage]) -> None:
         self._me = ref
         self._kernel.task(self._tick(ref), name="scheduler.tick")

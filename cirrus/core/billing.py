@@ -47,7 +47,7 @@ class Billing:
                 self.left(at, worker, seconds)
                 self._meter.stored(worker.pool, words.gets, words.puts)
             case TurnedAway(worker):
-                self.sent_away(at, worker)
+                self.sent_away(worker)
             case Dismissed(worker):
                 self.dismissed(at, worker)
             case _:
@@ -71,23 +71,20 @@ class Billing:
             self._meter.ended(at, worker)
             self._paid.add(worker)
 
-    def sent_away(self, at: float, worker: WorkerId) -> None:
-        """Another delivery of it was told to leave; where nobody tells of its end, it may last up to its timeout."""
+    def sent_away(self, worker: WorkerId) -> None:
+        """Another delivery of it was told to leave; where nobody tells of its end, it is billed to its timeout."""
         if self._ends == "untold" and worker.pool in self._memory:
-            self._meter.started(at, worker, self._memory[worker.pool], self._timeout[worker.pool])
+            self._meter.unexpected(worker.pool, self._memory[worker.pool], self._timeout[worker.pool])
 
     def dismissed(self, at: float, worker: WorkerId) -> None:
-        """A delivery of it was told to leave when it said hello, and is about to end.
+        """A delivery of it was told to leave when it said hello, and is about to end; which of several is not known.
 
-        Which of several it is is not known. Of one that has no bill, for it was delivered though nobody had asked, only
-        the end is known: it is billed to its timeout.
+        There may be no bill for it: it was delivered though nobody had asked, and nothing but its end is known.
         """
-        if self._ends == "told" or worker.pool not in self._memory:
-            return
-        if self._meter.bills(worker) > (worker in self._here):
+        if self._meter.bills(worker) <= (worker in self._here):
+            self.sent_away(worker)
+        elif self._ends == "untold":
             self._meter.ended(at + TAIL, worker)
-        else:
-            self._meter.unexpected(worker.pool, self._memory[worker.pool], self._timeout[worker.pool])
 
     def awaits(self, since: float) -> bool:
         """Whether a worker was asked for after ``since`` of whose end only itself can tell, and it has not spoken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,7 +14,7 @@ from cirrus.cloud.prices import function_price, read_prices
 from cirrus.core.cost import TAIL
 from cirrus.core.slots import PoolPolicy
 from cirrus.emulator.emulator import Emulator
-from cirrus.emulator.faults import Crash, Duplicate, Late, Lose, scripted
+from cirrus.emulator.faults import Crash, Duplicate, Fault, Late, Lose, scripted
 from cirrus.emulator.identity import NAME
 from cirrus.events import StageProgress, WorkerStarted
 from cirrus.results import Result
@@ -76,3 +77,34 @@ async def test_reported_dollars_lie_between_what_was_billed_and_a_timeout_more_p
     assert store == pytest.approx(result.cost.gets * price.per_get + result.cost.puts * price.per_put)
     assert {one.stage for one in result.cost.parts if one.kind == "store"} == {"", "prepare", "train"}
     assert true <= result.cost.dollars - store <= true + most
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("passes", [2, 8], ids=["the run is over", "the run goes on"])
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_who_is_not_wanted_any_more_when_it_comes_is_billed_until_then(
+    tmp_path: Path, ground: Ground, passes: int
+) -> None:
+    oracle = Oracle(rows=960, block=64, passes=passes, pause=0.01)
+    asked = asyncio.Event()
+
+    def late(number: int) -> Fault | None:
+        """The function is asked once, one worker prepares and two train, before four more are asked for."""
+        if number == 7:
+            asked.set()
+        return Late(1.0) if number > 4 else None
+
+    async with ground.function(late, memory=MEMORY, timeout=120) as found:
+        async with start(oracle.pipeline(tmp_path, oracle.train(workers=2)), on=ground.place(found)) as run:
+            async for event in run.events():
+                if isinstance(event, WorkerStarted) and event.stage == "train" and not asked.is_set():
+                    await run.scale("train", 6)
+                    await asked.wait()
+                    await run.scale("train", 2)
+            result = await run.result()
+        await over(found)
+        true = sum(one.gb_seconds for one in found.reports)
+        assert sorted(one.number for one in found.reports)[4:] == [5, 6, 7, 8]
+        assert result.cost.invocations == len(found.reports) == 8
+    oracle.check(result)
+    assert true <= result.cost.gb_seconds < true + 120 * MEMORY / 1024, "no one is billed to its timeout"

@@ -105,7 +105,7 @@ def test_a_goodbye_without_a_figure_is_billed_until_then() -> None:
 def test_where_no_ends_are_told_a_delivery_that_was_sent_away_is_billed_to_its_timeout() -> None:
     meter, bills = untold()
     bills.seen(ONE)
-    bills.sent_away(5.0, ONE)
+    bills.sent_away(ONE)
     bills.left(10.0, ONE, 10.0)
     cost = meter.cost(10_000.0)
     assert cost.invocations == 2
@@ -114,7 +114,7 @@ def test_where_no_ends_are_told_a_delivery_that_was_sent_away_is_billed_to_its_t
 
 def test_where_ends_are_told_nothing_is_billed_for_being_sent_away_but_the_end() -> None:
     meter, bills = billing()
-    bills.sent_away(1.0, ONE)
+    bills.sent_away(ONE)
     assert meter.cost(100.0).invocations == 1
 
 
@@ -122,7 +122,8 @@ def test_who_is_sent_away_at_its_hello_is_billed_until_then() -> None:
     meter, bills = untold()
     bills.heard(7.0, Dismissed(ONE))
     cost = meter.cost(10_000.0)
-    assert (cost.invocations, cost.worker_seconds) == (1, pytest.approx(7.0 + TAIL))
+    assert cost.invocations == 1
+    assert cost.worker_seconds == pytest.approx(7.0 + TAIL)
 
 
 def test_of_two_deliveries_that_are_sent_away_the_one_without_a_bill_is_billed_to_its_timeout() -> None:
@@ -130,7 +131,8 @@ def test_of_two_deliveries_that_are_sent_away_the_one_without_a_bill_is_billed_t
     bills.heard(7.0, Dismissed(ONE))
     bills.heard(60.0, Dismissed(ONE))
     cost = meter.cost(10_000.0)
-    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(7.0 + TAIL + 900.0))
+    assert cost.invocations == 2
+    assert cost.worker_seconds == pytest.approx(7.0 + TAIL + 900.0)
 
 
 def test_two_requests_of_which_both_are_sent_away_are_billed_until_then() -> None:
@@ -139,7 +141,8 @@ def test_two_requests_of_which_both_are_sent_away_are_billed_until_then() -> Non
     bills.heard(7.0, Dismissed(ONE))
     bills.heard(8.0, Dismissed(ONE))
     cost = meter.cost(10_000.0)
-    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(7.0 + 3.0 + 2 * TAIL))
+    assert cost.invocations == 2
+    assert cost.worker_seconds == pytest.approx(7.0 + 3.0 + 2 * TAIL)
 
 
 def test_a_delivery_that_is_sent_away_does_not_end_the_bill_of_one_that_was_here_and_fell_silent() -> None:
@@ -148,7 +151,8 @@ def test_a_delivery_that_is_sent_away_does_not_end_the_bill_of_one_that_was_here
     bills.heard(40.0, WorkerLeft(ONE, "lost", "nothing was heard of it for too long"))
     bills.heard(50.0, Dismissed(ONE))
     cost = meter.cost(10_000.0)
-    assert (cost.invocations, cost.worker_seconds) == (2, pytest.approx(900.0 + 900.0))
+    assert cost.invocations == 2
+    assert cost.worker_seconds == pytest.approx(900.0 + 900.0)
 
 
 def test_who_was_silent_and_then_says_goodbye_is_billed_as_it_says() -> None:
@@ -158,7 +162,8 @@ def test_who_was_silent_and_then_says_goodbye_is_billed_as_it_says() -> None:
     assert meter.cost(10_000.0).worker_seconds == 900.0
     bills.heard(50.0, WorkerLeft(ONE, "lost", "another attempt fills this slot", 48.0, gets=3, puts=2))
     cost = meter.cost(10_000.0)
-    assert (cost.worker_seconds, cost.gets, cost.puts) == (pytest.approx(48.0 + TAIL), 3, 2)
+    assert cost.worker_seconds == pytest.approx(48.0 + TAIL)
+    assert (cost.gets, cost.puts) == (3, 2)
 
 
 def test_where_ends_are_told_being_sent_away_is_no_end() -> None:
@@ -166,7 +171,8 @@ def test_where_ends_are_told_being_sent_away_is_no_end() -> None:
     bills.heard(7.0, Dismissed(ONE))
     bills.exited(9.0, ONE, "finished", 8.0)
     cost = meter.cost(10_000.0)
-    assert (cost.invocations, cost.worker_seconds) == (1, 9.0)
+    assert cost.invocations == 1
+    assert cost.worker_seconds == 9.0
 
 
 def test_who_nobody_asked_for_here_is_not_billed() -> None:
