@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import claims
+from benchmarks.peers.figures import HEAD as PEERS
+from benchmarks.peers.figures import peers
 from benchmarks.setting import RESULTS
 from benchmarks.tables import table
 
@@ -160,6 +162,7 @@ def page() -> str:
         ("estimates", ESTIMATES, estimates),
         ("trials", TRIALS, trials),
         ("viewers", VIEWERS, viewers),
+        ("peers", PEERS, peers),
         *claims.PARTS,
     )
     for name, head, body in parts:

@@ -32,11 +32,11 @@ def run(task: Task, client: Any) -> Outcome:
     begin = time.time()
     with metered() as meter:
         done = [one.learn(server) for one in learners]
-        reached = task.watch(lambda: server.weights().result(), begin)
+        near = task.watch(lambda: server.weights().result(), begin)
         for one in done:
             one.result()
     applied = server.applied().result()
-    return Outcome(applied, applied, task.seconds, meter.processor, reached)
+    return Outcome(applied, applied, task.seconds, meter.processor, *near)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from lithops import FunctionExecutor
 from benchmarks.kernels import BIAS, Batch, Floats, Keys, Lines
 from benchmarks.peers.redis_server import Server, redis_server
 from benchmarks.peers.stores import InPlace, Objects, Store, Values, Whole
-from benchmarks.peers.task import MINIBATCH, WORKERS, Outcome, Task, metered, tell
+from benchmarks.peers.task import MINIBATCH, WORKERS, Outcome, Task, age, metered, tell
 
 CONFIG = {
     "lithops": {"backend": "localhost", "storage": "localhost", "data_cleaner": False},  # it hangs after many maps
@@ -77,7 +77,8 @@ def learn(call: Call, storage: Any) -> tuple[int, float]:
 
 def synchronous(task: Task, executor: FunctionExecutor, model: Whole) -> Outcome:
     """Each update is the mean of four minibatches' gradients."""
-    reached, seconds, begin = None, 0.0, time.time()
+    near: tuple[float | None, float | None] = None, None
+    seconds, begin = 0.0, time.time()
     with metered() as meter:
         for update in count():
             mean = np.zeros(BIAS + 1, np.float32)
@@ -88,12 +89,12 @@ def synchronous(task: Task, executor: FunctionExecutor, model: Whole) -> Outcome
             model.push(changed, mean[changed])
             model.write()
             seconds = time.time() - begin
-            if reached is None and task.test.loss(model.weights) <= task.goal:
-                reached = seconds
+            if near[0] is None and task.near(model.weights):
+                near = seconds, age()
             if seconds > task.seconds:
                 break
     updates = model.look()[1]
-    return Outcome(updates, updates, seconds, meter.processor, reached, WORKERS * MINIBATCH)
+    return Outcome(updates, updates, seconds, meter.processor, *near, WORKERS * MINIBATCH)
 
 
 def asynchronous(task: Task, executor: FunctionExecutor, model: Whole | InPlace, server: Server | None) -> Outcome:
@@ -103,10 +104,10 @@ def asynchronous(task: Task, executor: FunctionExecutor, model: Whole | InPlace,
     futures = executor.map(learn, calls)
     time.sleep(max(0.0, begin - time.time()))
     before = server.processor_time() if server else 0.0
-    reached = task.watch(lambda: model.look()[0], begin)
+    near = task.watch(lambda: model.look()[0], begin)
     done, processor = zip(*executor.get_result(futures), strict=True)
     serving = server.processor_time() - before if server else 0.0
-    return Outcome(sum(done), model.look()[1], task.seconds, sum(processor) + serving, reached)
+    return Outcome(sum(done), model.look()[1], task.seconds, sum(processor) + serving, *near)
 
 
 def run(task: Task) -> Outcome:

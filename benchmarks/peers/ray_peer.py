@@ -28,10 +28,10 @@ def run(task: Task) -> Outcome:
     begin = time.time()
     with metered() as meter:
         done = [one.learn.remote(server) for one in learners]
-        reached = task.watch(lambda: ray.get(server.weights.remote()), begin)
+        near = task.watch(lambda: ray.get(server.weights.remote()), begin)
         ray.get(done)
     applied = ray.get(server.applied.remote())
-    return Outcome(applied, applied, task.seconds, meter.processor, reached)
+    return Outcome(applied, applied, task.seconds, meter.processor, *near)
 
 
 if __name__ == "__main__":

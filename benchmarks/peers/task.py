@@ -30,7 +30,8 @@ class Outcome:
     """Updates of the model that were ``applied`` by anybody, and those that ``survived`` in it, in ``seconds``.
 
     An update is the gradient of ``rows`` rows. ``processor`` is seconds of processor time meanwhile, of all processes.
-    ``reached`` is the seconds from the first step until the test loss was near enough, None where it never was.
+    ``reached`` is the seconds from the first step until the test loss was near enough; ``whole`` those from the
+    program's start until that was known, with all that had to begin before; None where it never was.
     """
 
     applied: int
@@ -38,6 +39,7 @@ class Outcome:
     seconds: float
     processor: float
     reached: float | None
+    whole: float | None
     rows: int = MINIBATCH
 
 
@@ -75,13 +77,22 @@ class Task:
         """The numbers of the minibatches that one of the workers learns from."""
         return range(worker, self.minibatches, WORKERS)
 
-    def watch(self, weights: Callable[[], Floats], begin: float) -> float | None:
-        """Look at a model that is being learnt since ``begin``: after how many seconds it was near enough."""
+    def near(self, weights: Floats) -> bool:
+        """Whether a model is good enough."""
+        return self.test.loss(weights) <= self.goal
+
+    def watch(self, weights: Callable[[], Floats], begin: float) -> tuple[float | None, float | None]:
+        """Look at a model that is being learnt since ``begin``: ``reached`` and ``whole`` of the outcome."""
         while (passed := time.time() - begin) < self.seconds:
-            if self.test.loss(weights()) <= self.goal:
-                return passed
+            if self.near(weights()):
+                return passed, age()
             time.sleep(LOOK)
-        return None
+        return None, None
+
+
+def age() -> float:
+    """Seconds since this program began."""
+    return time.time() - psutil.Process().create_time()
 
 
 @dataclass
