@@ -13,7 +13,7 @@ from cirrus.actors.crew import LEASE_SECONDS, Crew, ear, heard
 from cirrus.actors.evaluator import Examiner
 from cirrus.actors.kernel import Task
 from cirrus.actors.mailbox import Mailbox
-from cirrus.actors.scheduler import Abandon, Close, Failed, GoOn, Heard, Open, ShardBack, Steer, TimePasses, Told
+from cirrus.actors.scheduler import Abandon, Close, Failed, GoOn, Heard, Open, Scale, ShardBack, Steer, TimePasses, Told
 from cirrus.actors.work import TRAIN_WORK, TrainWork, kernel_of, tables_of
 from cirrus.core import course
 from cirrus.core.ids import stage_of, trial_of
@@ -130,7 +130,7 @@ class Training:
         """Make the tables, and begin the pool; ``examiner``: who measures the model, where there are test rows."""
         stage, work = self._stage, self._job.work
         self._examiner = examiner
-        await self._crew.store.put(self.key, TRAIN_WORK.to_json(work).encode())
+        await self._tell_work()
         specs = kernel_of(stage, self._job.dataset.features).tables()
         self._specs = [replace(spec, name=work.table(spec.name)) for spec in specs]
         await self._crew.shards.create(self._specs)
@@ -147,6 +147,16 @@ class Training:
             Open(pool, stage_of(self._name), "train", stage.workers, stage.memory, stage.timeout, self.mailbox)
         )
         await self._allow()
+
+    async def share(self, workers: int) -> None:
+        """Wish for so many workers of a trial; those that come from now on know how many learn beside them."""
+        self._stage = replace(self._stage, workers=workers)
+        await self._tell_work()
+        await self._crew.scheduler.ask(Scale(self._name, workers))
+
+    async def _tell_work(self) -> None:
+        work = replace(self._job.work, train=self._stage)
+        await self._crew.store.put(self.key, TRAIN_WORK.to_json(work).encode())
 
     async def _allow(self) -> None:
         """Let workers go as far as the next rung, if there is one."""

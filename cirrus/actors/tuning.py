@@ -12,7 +12,7 @@ from cirrus.actors.evaluator import Evaluator
 from cirrus.actors.learning import Abandoned, Job, Training
 from cirrus.actors.mailbox import Mailbox
 from cirrus.actors.records import TrialPast, finite
-from cirrus.actors.scheduler import Abandon, Failed, GoOn, Heard, Scale, ShardBack, TimePasses
+from cirrus.actors.scheduler import Abandon, Failed, GoOn, Heard, ShardBack, TimePasses
 from cirrus.actors.training import Learnt, save_regularly
 from cirrus.actors.trials import Tuned, TuneJob, Wheel, ended
 from cirrus.actors.work import MEASURE_WORK, MeasureWork, tables_of
@@ -243,11 +243,11 @@ class _Tuning:
         if not self._living:
             return
         each, more = divmod(self._wheel.wishes[self._stage.name], len(self._living))
-        for place, (number, living) in enumerate(sorted(self._living.items())):
+        for place, (_, living) in enumerate(sorted(self._living.items())):
             wish = each + (place < more)
             if wish != living.wish:
                 living.wish = wish
-                await self._crew.scheduler.ask(Scale(trial_pool(self._stage.name, number), wish))
+                await living.training.share(wish)
 
     async def _examine(self, evaluator: Evaluator, trial: int) -> None:
         number = len(self._requests)

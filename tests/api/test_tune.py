@@ -14,6 +14,7 @@ import pytest
 import cirrus
 from cirrus import events
 from cirrus.actors.records import is_alive
+from cirrus.actors.work import read_train_work
 from cirrus.cloud.places import Local, local
 from cirrus.errors import Killed, PipelineError, StageFailed
 from cirrus.models import LogisticRegression
@@ -179,6 +180,17 @@ async def test_a_stage_that_tunes_is_scaled_down_to_nothing_and_up_again(rows: S
         result = await going.result()
     assert 0 in seen
     assert [one.outcome for one in result.trials] == ["done"] * 4
+
+
+async def test_workers_are_told_how_many_learn_beside_them(rows: Source, place: Local) -> None:
+    pipeline = tuned(rows, {"optimizer.rate": log_uniform(0.01, 0.3)}, trials=3, prune=None)
+    result = await run(pipeline, on=place)
+    store = place.open()
+    keys = [f"runs/{result.run_id}/tune.trial{trial}/work.json" for trial in range(3)]
+    workers = [(await read_train_work(store, key)).train.workers for key in keys]
+    await store.close()
+    assert min(workers) == 1, "the first that ends had no more"
+    assert max(workers) == 3, "the last has all"
 
 
 @pytest.mark.parametrize("seed", range(4))
