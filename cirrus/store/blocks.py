@@ -70,6 +70,11 @@ def checksum_of(data: bytes | memoryview) -> int:
     return zlib.crc32(view[CHECKSUM.stop :], zlib.crc32(view[: CHECKSUM.start]))
 
 
+def stored_checksum(data: bytes | memoryview) -> int:
+    """The CRC-32 that an encoded block carries; ``decode_block`` makes sure that it is the right one."""
+    return int.from_bytes(data[CHECKSUM], "little")
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     flags: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cirrus.errors import Corrupt, StoreError
 from cirrus.learn.rows import Rows
 from cirrus.store.base import ObjectInfo, ObjectStore
-from cirrus.store.blocks import checksum_of, decode_block
+from cirrus.store.blocks import decode_block, stored_checksum
 from cirrus.store.fields import JSON, Fields, to_json
 from cirrus.store.keys import checked
 
@@ -32,7 +32,7 @@ class BlockInfo:
     @classmethod
     def of(cls, key: str, rows: Rows, data: bytes) -> BlockInfo:
         """What there is to know of ``rows`` that were encoded as ``data``."""
-        return cls(key, len(rows), len(rows.indices), len(data), checksum_of(data))
+        return cls(key, len(rows), len(rows.indices), len(data), stored_checksum(data))
 
     def open(self, data: bytes | memoryview, features: int) -> Rows:
         """The rows of the block's bytes, without copying them; ``Corrupt`` unless they are what was written.
@@ -42,7 +42,7 @@ class BlockInfo:
         if len(data) != self.size:
             raise Corrupt(self.key, f"{len(data)} bytes where the manifest tells of {self.size}")
         rows = decode_block(data, self.key)
-        if (len(rows), len(rows.indices), checksum_of(data)) != (self.rows, self.nnz, self.crc):
+        if (len(rows), len(rows.indices), stored_checksum(data)) != (self.rows, self.nnz, self.crc):
             raise Corrupt(self.key, "it is a sound block, but another than the one in the manifest")
         if self.nnz and int(rows.indices.max()) >= features:
             raise Corrupt(self.key, f"it holds a feature beyond the data set's {features}")
