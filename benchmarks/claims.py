@@ -104,10 +104,49 @@ def vowpal(found: dict[str, Any]) -> str:
     head = ["passes", *[f"{who}, {name}" for who in ("cirrus", "Vowpal Wabbit") for name in names]]
     return text + table(head, rows) + f"\nThe loss of the model that drew the labels: {found['best_loss']:.4f}.\n"
 
+STALENESS = """
+## What late gradients cost
+
+Rows that are learnt from until the test loss is within {near} of that of the model that drew the labels, as multiples
+of what a single process needs, {single:,} rows: workers that take turns by chance on a real shard in one process, each
+with so many steps under way, minibatches of 100, AdaGrad with all its defaults. Nothing is measured in seconds here.
+"""
+
+
+def staleness(found: dict[str, Any]) -> str:
+    cells = {
+        (one["workers"], one["depth"]): f"{one['ratio']}" if one["near"] else f"never: {one['loss']}"
+        for one in found["crews"]
+    }
+    depths = sorted({depth for _, depth in cells})
+    rows = [
+        [str(workers), *[cells.get((workers, depth), "") for depth in depths]]
+        for workers in sorted({workers for workers, _ in cells})
+    ]
+    head = STALENESS.format(near=found["near"], single=found["single"])
+    return head + table(["workers", *[f"{depth} under way" for depth in depths]], rows)
+
+
+PREFETCH = """
+## How well fetching ahead hides the store
+
+Rows a second of four workers, minibatches of 100, while all of them learn: with their blocks in memory, and with a
+store that answers 20 ms late and hands each worker 50 MB a second, where every block is fetched again in each pass and
+where blocks are kept as far as memory allows. Medians of runs that took turns, and of their ratios.
+"""
+
+
+def prefetch(found: dict[str, Any]) -> str:
+    names = {"memory": "in memory", "far": "far, fetched in each pass", "far, kept": "far, kept"}
+    rows = [[name, f"{found[key]['rows_per_second']:,}", f"{found[key]['ratio']}"] for key, name in names.items()]
+    return table(["blocks", "rows a second", "of those in memory"], rows)
+
 
 PARTS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("vowpal", VOWPAL, vowpal),
     ("preparation", PREPARATION, preparation),
+    ("staleness", "", staleness),
+    ("prefetch", PREFETCH, prefetch),
     ("keys", KEYS, keys),
     ("connections", CONNECTIONS, connections),
     ("scheduling", SCHEDULING, scheduling),

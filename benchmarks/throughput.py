@@ -19,6 +19,7 @@ from statistics import median
 from benchmarks import floor, naive
 from benchmarks.rows import STEPS, encoded, save
 from benchmarks.setting import setting, write
+from cirrus.cloud.base import Place
 from cirrus.cloud.places import local
 from cirrus.events import StageProgress
 from cirrus.pipeline import Pipeline, Prepare, Stage, Train
@@ -45,13 +46,13 @@ def stage(minibatch: int, workers: int) -> Train:
     )  # fmt: skip
 
 
-async def cirrus(data: Path, store: Path, wanted: Iterable[tuple[int, int]] = SIZES) -> dict[Key, float]:
+async def cirrus(data: Path, place: Place, wanted: Iterable[tuple[int, int]] = SIZES) -> dict[Key, float]:
     """Rows that went through in the last ``SECONDS`` of each stage of one run, as steps a second."""
     sizes = {stage(*size).name: size for size in wanted}
     stages: tuple[Stage, ...] = (Prepare(steps=STEPS, test=0.0), *[stage(*size) for size in sizes.values()])
     seen: dict[str, list[StageProgress]] = defaultdict(list)
     pipeline = Pipeline(name="throughput", data=criteo(data), stages=stages)
-    async with start(pipeline, on=local(store)) as run:
+    async with start(pipeline, on=place) as run:
         async for event in run.events():
             if isinstance(event, StageProgress) and event.stage in sizes:
                 seen[event.stage].append(event)
@@ -66,7 +67,7 @@ def rate(events: list[StageProgress], minibatch: int) -> float:
 
 async def one_round(data: Path, rows: Path, program: Path, folder: Path) -> dict[Key, float]:
     """Every figure once."""
-    found = await cirrus(data, folder)
+    found = await cirrus(data, local(folder))
     for size in MINIBATCHES:
         found["C", size, 1] = floor.steps_per_second(program, rows, size, SECONDS)
         for workers in WORKERS:

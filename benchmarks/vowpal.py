@@ -101,7 +101,7 @@ async def rates(data: Path, folder: Path) -> dict[str, Any]:
     vowpal(folder, "rate", 1)  # so that rows are cached
     for number in range(ROUNDS):
         theirs.append(vowpal(folder, "rate", MANY))
-        (steps,) = (await cirrus(data, folder / f"store{number}", [(MINIBATCH, WORKERS)])).values()
+        (steps,) = (await cirrus(data, local(folder / f"store{number}"), [(MINIBATCH, WORKERS)])).values()
         ours.append(steps * MINIBATCH)
         print(f"cirrus {ours[-1]:,.0f} rows/s, Vowpal Wabbit {theirs[-1]['rows_per_second']:,.0f}", flush=True)
     return {
