@@ -128,11 +128,11 @@ def main() -> None:
                 if outcome := measured(peer, Path(name), goal):
                     rounds[-1][peer.name] = outcome
                     print(f"{peer.name:46}", outcome, flush=True)
-    lines = [figures(peer.name, peer.seconds, rounds) for peer in peers]
-    found = {"rows": given.rows, "goal": round(goal, 4), "packages": PACKAGES, "peers": lines}
-    print(table(found))
-    if not given.only:
-        write("peers", before, found)
+            lines = [figures(peer.name, peer.seconds, rounds) for peer in peers]
+            found = {"rows": given.rows, "goal": round(goal, 4), "packages": PACKAGES, "peers": lines}
+            print(table(found), flush=True)
+            if not given.only:
+                write("peers", before, found)
 
 
 if __name__ == "__main__":

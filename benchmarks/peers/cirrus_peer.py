@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
-from benchmarks.peers.task import MINIBATCH, WORKERS, Outcome, Task, age, processor_time, tell
+from psutil import Process
+
+from benchmarks.peers.task import MINIBATCH, WORKERS, Outcome, Task, age, family, processor_time, tell
 from benchmarks.rows import STEPS
 from cirrus.cloud.places import local
-from cirrus.events import Event, LossReported, StageFinished, StageProgress, WorkerStarted
+from cirrus.events import Event, LossReported, StageFinished, StageProgress, StageStarted, WorkerStarted
 from cirrus.pipeline import Pipeline, Prepare, Train
 from cirrus.runs import start
 from cirrus.sources import criteo
@@ -42,6 +45,8 @@ class Seen:
     """What the events of a run told of its stages."""
 
     task: Task
+    began: float = inf
+    family: list[Process] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     prepared: float = 0.0
     came: float | None = None
@@ -56,14 +61,16 @@ class Seen:
             case LossReported(stage="near", loss=loss, at=at) if loss <= self.task.goal and self.near[0] is None:
                 assert self.came is not None
                 self.near = at - self.came, age() - self.prepared
-            case StageProgress(stage="rate", at=at, steps=steps):
-                self.points.append(Point(at, steps, processor_time()))
+            case StageStarted(stage="rate", at=at):
+                self.began = at
+            case StageProgress(stage="rate", at=at, steps=steps) if at > self.began + STARTING:
+                self.family = self.family or family()  # looking for them each time would cost more than they do
+                self.points.append(Point(at, steps, processor_time(self.family)))
             case _:
                 pass
 
     def outcome(self) -> Outcome:
-        last = self.points[-2]  # the very last is told when the workers have stopped
-        first = next(point for point in self.points if point.at >= last.at - self.task.seconds)
+        first, *_, last, _ = self.points  # the very last is told when the workers have stopped
         steps, seconds = last.steps - first.steps, last.at - first.at
         return Outcome(steps, steps, seconds, last.processor - first.processor, *self.near)
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -105,15 +105,20 @@ class Meter:
 @contextmanager
 def metered() -> Iterator[Meter]:
     meter = Meter()
-    before = processor_time()
+    before = processor_time(family())
     yield meter
-    meter.processor = processor_time() - before
+    meter.processor = processor_time(family()) - before
 
 
-def processor_time() -> float:
-    """Of this process, its living descendants and their dead children, in seconds."""
+def family() -> list[psutil.Process]:
+    """This process and its descendants."""
     me = psutil.Process()
-    return sum(sum(one.cpu_times()[:4]) for one in (me, *me.children(recursive=True)))
+    return [me, *me.children(recursive=True)]
+
+
+def processor_time(processes: Iterable[psutil.Process]) -> float:
+    """Of these and their dead children, in seconds."""
+    return sum(sum(one.cpu_times()[:4]) for one in processes)
 
 
 def tell(outcome: Outcome) -> None:
