@@ -111,6 +111,7 @@ class _Tuning:
         self._living: dict[int, _Living] = {}
         self._waiting: list[int] = []  # trials of an earlier driver that are to go on
         self._ended: dict[int, Trial] = {}
+        self._steps = 0  # of those that have ended
         self._settings: dict[int, Settings] = {}
         self._best: int | None = None
         self._next = 0
@@ -296,6 +297,7 @@ class _Tuning:
             await self._settle(number, how, over.metrics)
         how = self._wheel.trials.settled[number]
         living = self._living.pop(number)
+        self._steps += living.training.steps
         self._wheel.trials.over(number)
         trial = self._ended[number] = Trial(
             stage, number, said(self._settings[number]), how.outcome, how.reason, _loss(living.training),
@@ -346,7 +348,7 @@ class _Tuning:
                 done=len(before) * each + sum(min(one.units, each) for one in training if self._units),
                 total=self._proposals.most * each,
                 rows=sum(one.samples for one in before) + sum(one.samples for one in training),
-                steps=sum(one.steps for one in training),
+                steps=self._steps + sum(one.steps for one in training),
             )
         )
 

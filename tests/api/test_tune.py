@@ -73,6 +73,7 @@ def check_outcomes(result: Result) -> None:
 async def test_the_best_is_found_with_less_than_half_of_the_work(rows: Source, place: Local) -> None:
     pipeline = tuned(rows, {"optimizer.rate": log_uniform(1e-3, 1.0), "model.l2": choice(0.0, 1e-5)})
     living, most, told = set(), 0, dict[int, Mapping[str, object]]()
+    steps = list[int]()
     async with start(pipeline, on=place) as going:
         async for event in going.events():
             match event:
@@ -83,11 +84,14 @@ async def test_the_best_is_found_with_less_than_half_of_the_work(rows: Source, p
                     living.remove(trial)
                 case events.ResourcesReported(wished=wished):
                     assert wished.get("tune", 0) <= 3 + 1, "the stage's workers, and one that measures"
+                case events.StageProgress(stage="tune", steps=done):
+                    steps.append(done)
                 case _:
                     pass
             most = max(most, len(living))
         result = await going.result()
     assert most == 3
+    assert steps == sorted(steps), "what was done stays done when a trial has ended"
     check_outcomes(result)
     assert {one.outcome for one in result.trials} == {"done", "pruned"}
     whole = 9 * 3 * result.metrics["prepare"]["train"]
