@@ -174,13 +174,14 @@ class WorkerStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvokeFailed:
-    """A worker could not be started; it will be tried again."""
+    """A worker could not be started; it will be tried again. ``throttled``: the provider asks for a slower rate."""
 
     at: float
     stage: str
     slot: int
     attempt: int
     reason: str
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

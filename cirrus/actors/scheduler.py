@@ -149,6 +149,7 @@ class NotInvoked:
     worker: WorkerId
     kind: slots.Refusal
     reason: str
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,8 @@ class Scheduler(Actor[SchedulerMessage]):
             case NotInvoked():
                 self._not_invoked(now, message)
             case TooDear(worker):
-                self._refused(now, worker, "throttled", f"the budget of {self._site.dollars:g} dollars has no room")
+                reason = f"the budget of {self._site.dollars:g} dollars has no room"
+                self._refused(now, NotInvoked(worker, "throttled", reason))
             case TimePasses():
                 self._decide(slots.Tick(now))
                 self._tell_all(message)
@@ -305,18 +307,19 @@ class Scheduler(Actor[SchedulerMessage]):
         self._decide(slots.Exited(now, gone.worker, gone.cause, gone.detail))
 
     def _not_invoked(self, now: float, failed: NotInvoked) -> None:
-        worker = failed.worker
         if failed.kind != "unreachable":  # else it may run nevertheless
-            self._billing.refused(worker)
-        self._refused(now, worker, failed.kind, failed.reason)
+            self._billing.refused(failed.worker)
+        self._refused(now, failed)
 
-    def _refused(self, now: float, worker: WorkerId, kind: slots.Refusal, reason: str) -> None:
+    def _refused(self, now: float, failed: NotInvoked) -> None:
+        worker = failed.worker
         self._bus.publish(
             events.InvokeFailed(
-                at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=reason
+                at=self._at(), stage=worker.pool, slot=worker.slot, attempt=worker.attempt, reason=failed.reason,
+                throttled=failed.throttled,
             )
-        )
-        self._decide(slots.InvokeFailed(now, worker, kind, reason))
+        )  # fmt: skip
+        self._decide(slots.InvokeFailed(now, worker, failed.kind, failed.reason))
 
     def _decide(self, event: roster.RosterEvent) -> None:
         for command in self._roster.handle(event):
@@ -375,7 +378,8 @@ class Scheduler(Actor[SchedulerMessage]):
         try:
             await self._invoker.invoke(assignment)
         except InvokeError as error:
-            await self._me.send(NotInvoked(assignment.worker, _kind(error), str(error)))
+            is_throttled = isinstance(error, Throttled)
+            await self._me.send(NotInvoked(assignment.worker, _kind(error), str(error), is_throttled))
 
     def _at(self) -> float:
         return self._kernel.clock.monotonic() - self._site.began

@@ -71,7 +71,7 @@ class LiveShow:
         now = self._clock.monotonic() - self._zero
         table = Table.grid(padding=(0, 2, 0, 0))
         for name, sight in tuple(self._tally.stages.items()):
-            table.add_row(*_cells(name, sight, self._tally.workers(name), now))
+            table.add_row(*_cells(name, sight, now))
         return [table] if table.row_count else []
 
     def _trials(self) -> list[RenderableType]:
@@ -94,7 +94,7 @@ class LiveShow:
         return [table, *([Text(f"{more} more trials", style="dim")] if more else [])]
 
 
-def _cells(name: str, sight: Sight, workers: int, now: float) -> tuple[RenderableType, ...]:
+def _cells(name: str, sight: Sight, now: float) -> tuple[RenderableType, ...]:
     seconds = now - sight.began if sight.seconds is None else sight.seconds
     finished = sight.seconds is not None
     bar = ProgressBar(
@@ -104,7 +104,7 @@ def _cells(name: str, sight: Sight, workers: int, now: float) -> tuple[Renderabl
         pulse=not finished and not sight.total,
     )
     of = f"{sight.done}/{sight.total}" if sight.total else f"{sight.done}"
-    hands = "done" if finished else f"{workers}/{sight.wished} workers"
+    hands = "done" if finished else sight.hands
     loss = "" if sight.loss is None else f"loss {sight.loss:.4f}"
     clock = str(timedelta(seconds=int(seconds)))
     return name, bar, of, hands, f"{sight.rate:,.0f} rows/s" if sight.rate else "", loss, Text(clock, style="dim")

@@ -65,7 +65,7 @@ class Lines:
         match event:
             case StageProgress(stage=stage):
                 sight = self._tally.stages[stage]
-                rate = f", {sight.rate:,.0f} rows/s, {self._tally.workers(stage)} workers" if sight.rate else ""
+                rate = f", {sight.rate:,.0f} rows/s, {sight.hands}" if sight.rate else ""
                 line = sentence(event) + rate + self._running(stage)
                 return line if event.done == event.total or self._due(event) else ""
             case LossReported(trial=None):

@@ -11,6 +11,7 @@ from typing import Literal
 from cirrus.core.ids import EVALUATOR, stage_of
 from cirrus.events import (
     Event,
+    InvokeFailed,
     LossReported,
     Setting,
     StageFinished,
@@ -33,7 +34,8 @@ WINDOW = 5.0
 class Sight:
     """How far one stage is. ``rate`` is rows a second; ``seconds`` is how long it took, once it is finished.
 
-    ``loss`` is the newest, where it tunes the best of all that trials had.
+    ``loss`` is the newest, where it tunes the best of all that trials had. ``throttled``: the provider has refused
+    workers for asking too fast, and not all have come since.
     """
 
     began: float
@@ -45,6 +47,7 @@ class Sight:
     loss: float | None = None
     auc: float | None = None
     seconds: float | None = None
+    throttled: bool = False
     here: set[tuple[str, int]] = field(default_factory=set)
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -56,17 +59,37 @@ class Sight:
             case StageFinished(seconds=seconds):
                 self.seconds, self.rate = seconds, self.rows / max(seconds, 1e-9)  # from now on the whole stage's
                 self.here.clear()
+                self.throttled = False
             case WorkersScaled(workers=workers):
                 self.wished = workers
-            case WorkerStarted(slot=slot):
-                self.here.add((pool, slot))
-            case WorkerStopped(slot=slot) | WorkerReplaced(slot=slot):
-                self.here.discard((pool, slot))
+                self.throttled &= self.working < self.wished
+            case WorkerStarted() | WorkerStopped() | WorkerReplaced() | InvokeFailed():
+                self._staffed(pool, event)
             case LossReported(loss=loss, trial=trial):
                 if trial is None or self.loss is None or loss < self.loss:
                     self.loss, self.auc = loss, event.auc
             case _:
                 pass
+
+    def _staffed(self, pool: str, event: WorkerStarted | WorkerStopped | WorkerReplaced | InvokeFailed) -> None:
+        match event:
+            case WorkerStarted(slot=slot):
+                self.here.add((pool, slot))
+                self.throttled &= self.working < self.wished
+            case WorkerStopped(slot=slot) | WorkerReplaced(slot=slot):
+                self.here.discard((pool, slot))
+            case InvokeFailed(throttled=throttled):
+                self.throttled |= throttled and not pool.endswith(EVALUATOR)
+
+    @property
+    def working(self) -> int:
+        """How many workers are here, those of trials included, without the one that evaluates."""
+        return sum(not pool.endswith(EVALUATOR) for pool, _ in self.here)
+
+    @property
+    def hands(self) -> str:
+        """How many workers are here of those that are wished for, and whether others are refused for now."""
+        return f"{self.working} of {self.wished} workers" + (", throttled" if self.throttled else "")
 
     def _went_on(self, event: StageProgress) -> None:
         self.done, self.total, self.rows = event.done, event.total, event.rows
@@ -128,7 +151,7 @@ class Tally:
 
     def workers(self, stage: str) -> int:
         """How many workers of a stage are here, those of its trials included, without the one that evaluates."""
-        return sum(not pool.endswith(EVALUATOR) for pool, _ in self.stages[stage].here)
+        return self.stages[stage].working
 
     def best(self, stage: str) -> TrialSight | None:
         """The stage's trial with the least loss, those that go on included."""

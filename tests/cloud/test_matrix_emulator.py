@@ -154,7 +154,7 @@ async def test_row_06_where_10_of_50_find_room_the_others_are_asked_for_more_slo
         taken.extend([number] * (number >= FIRST))
         return None
 
-    tally, shown = Tally(), [0]
+    tally, shown, hands = Tally(), [0], set[str]()
     async with ground.function(plan, memory=256) as found:
         books.append(found)
         account = await through(tmp_path, oracle, ground.place(found), oracle.train(workers=50))
@@ -162,8 +162,10 @@ async def test_row_06_where_10_of_50_find_room_the_others_are_asked_for_more_slo
         tally.take(event)
         if isinstance(event, WorkerStarted):
             shown.append(tally.workers(event.stage))
+        hands.update(sight.hands for sight in tally.stages.values())
     assert (max(shown), tally.stages["train"].wished) == (10, 50)
-    assert all("asks for a slower rate" in sentence(one) for one in account.failed)
+    assert "10 of 50 workers, throttled" in hands
+    assert all(one.throttled and "asks for a slower rate" in sentence(one) for one in account.failed)
     assert 40 <= len(account.failed) < len(asked) < 10 * 50
     assert {one.attempt for one in account.started} == {1}
 

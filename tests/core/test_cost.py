@@ -155,7 +155,7 @@ def test_what_is_reported_lies_between_the_true_cost_and_one_timeout_more_per_un
             case 0:
                 billing.invoked(at, who, 1024, 50.0)
             case 1:
-                billing.sent_away(at, who)
+                billing.sent_away(who)
             case _:
                 billing.left(at, who, max(0.0, lasts - TAIL))
     reported = meter.cost(1e6)
