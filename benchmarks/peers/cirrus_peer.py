@@ -1,7 +1,8 @@
 """cirrus itself, as users start it, with four local workers; the variant is the depth, if it is not the default.
 
-A stage until the loss is near enough, where the time is that at which the driver is told, counted from when the first
-worker comes; then one that learns for as long as it is told, whose steps count from when all workers learn.
+A stage until the loss is near enough, whose workers are called when there is one that measures; time counts from when
+the first of them comes until the driver is told of the loss. Then a stage that learns for as long as it is told, whose
+steps count from when all workers learn.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ async def run(task: Task) -> Outcome:
     rate = Train(minibatch=MINIBATCH, workers=WORKERS, evaluate=NEVER, snapshot=NEVER, until=limit, name="rate")
     if task.variant:
         rate = replace(rate, depth=int(task.variant))
-    near = replace(rate, evaluate=OFTEN, until=loss_below(task.goal) | limit, name="near")
+    near = replace(rate, workers=0, evaluate=OFTEN, until=loss_below(task.goal) | limit, name="near")
     stages = (Prepare(steps=STEPS, test=every(5, at=4)), near, rate)
     pipeline = Pipeline(name="peers", data=criteo(task.folder / "rows.tsv"), stages=stages)
     seen = Seen(task)
@@ -88,6 +89,8 @@ async def run(task: Task) -> Outcome:
         async with start(pipeline, on=local(Path(store))) as running:
             async for event in running.events():
                 seen.see(event)
+                if isinstance(event, WorkerStarted) and event.stage == "near.eval":
+                    await running.scale("near", WORKERS)
     return seen.outcome()
 
 
