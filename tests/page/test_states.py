@@ -139,6 +139,32 @@ async def test_a_line_is_killed_by_keyboard_and_said_to_stop_until_it_has(tmp_pa
         await visitor.until("() => document.activeElement.closest('tr')?.dataset.key === 'tune/3'")
 
 
+PLACE = """(key) => {
+    const chart = document.getElementById('loss');
+    chart.scrollIntoView();
+    const {xaxis, yaxis} = chart._fullLayout, box = chart.getBoundingClientRect();
+    const line = chart.data.find((one) => one.customdata[0] === key);
+    return [box.x + xaxis._offset + xaxis.l2p(line.x.at(-1)), box.y + yaxis._offset + yaxis.l2p(line.y.at(-1))];
+}"""
+"""Where the newest point of a line is on the screen."""
+
+
+async def test_a_curve_is_clicked_and_its_settings_show(tmp_path: Path) -> None:
+    run = Scripted()
+    tuning(run)
+    async with served(run) as site, chromium(tmp_path) as visitor:
+        await visitor.page.goto(site.address())
+        await visitor.lines(11)
+        for trial, rate in ((0, "optimizer.rate0.01"), (10, "optimizer.rate2.016")):
+            x, y = await visitor.page.evaluate(PLACE, f"tune/{trial}")
+            await visitor.page.mouse.move(x - 1, y)
+            await visitor.page.locator("#loss .hoverlayer .hovertext").wait_for()
+            await visitor.page.mouse.click(x, y)
+            await visitor.shows("#panel-title", f"Trial {trial} of tune")
+            assert rate in await visitor.text("#panel-settings")
+            await visitor.page.keyboard.press("Escape")
+
+
 async def test_the_connection_is_lost_and_a_server_that_is_another_asks_for_the_key(tmp_path: Path) -> None:
     run = Scripted()
     tuning(run)
