@@ -108,20 +108,21 @@ STALENESS = """
 ## What late gradients cost
 
 Rows that are learnt from until the test loss is within {near} of that of the model that drew the labels, as multiples
-of what a single process needs, {single:,} rows: workers that take turns by chance on a real shard in one process, each
-with so many steps under way, minibatches of 100, AdaGrad with all its defaults. Nothing is measured in seconds here.
+of what a single process needs, {single:,} rows: workers on a real shard in one process, each with so many steps under
+way, minibatches of 100, AdaGrad with all its defaults. First where chance says whose turn it is, then where they take
+turns in a ring, so that all gradients are late by as many steps as are under way. Nothing is measured in seconds here.
 """
 
 
 def staleness(found: dict[str, Any]) -> str:
-    cells = {
-        (one["workers"], one["depth"]): f"{one['ratio']}" if one["near"] else f"never: {one['loss']}"
-        for one in found["crews"]
-    }
-    depths = sorted({depth for _, depth in cells})
+    told: dict[tuple[int, int], list[str]] = {}
+    for one in found["crews"]:
+        cell = f"{one['ratio']}" if one["near"] else f"not by {one['rows']:,} rows: {one['loss']}"
+        told.setdefault((one["workers"], one["depth"]), []).append(cell)
+    depths = sorted({depth for _, depth in told})
     rows = [
-        [str(workers), *[cells.get((workers, depth), "") for depth in depths]]
-        for workers in sorted({workers for workers, _ in cells})
+        [str(workers), *[" / ".join(told.get((workers, depth), [])) for depth in depths]]
+        for workers in sorted({workers for workers, _ in told})
     ]
     head = STALENESS.format(near=found["near"], single=found["single"])
     return head + table(["workers", *[f"{depth} under way" for depth in depths]], rows)

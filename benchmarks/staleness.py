@@ -4,12 +4,14 @@
     python -m benchmarks.staleness rules [rows]
 
 The first counts the rows that a learner needs until its test loss is near the best possible one: a single process, and
-workers, each with some steps under way, that take turns by chance on one real shard, all within this process, so that
-the figures are the same each time. Criteo-shaped rows whose best possible loss is known, 2**18 features, minibatch 100,
-AdaGrad as it is by default. The second is about the rules: test loss after one pass with 1 to 500 steps in flight, by
-what is done about late steps. No network there: a queue makes every gradient late by exactly so many steps. ``apply``
-takes late steps as they are; ``rate / staleness`` scales the rate by min(1, 16 / staleness), the usual remedy; ``damp``
-is what cirrus does.
+workers, each with some steps under way, on one real shard, all within this process, so that the figures are the same
+each time. Whose turn it is falls by chance, or they take turns in a ring, which is harder: then every gradient is late
+by as many steps as are under way, and corrections come too late in step. Criteo-shaped rows whose best possible loss is
+known, 2**18 features, minibatch 100, AdaGrad as it is by default.
+
+The second is about the rules: test loss after one pass with 1 to 500 steps in flight, by what is done about late steps.
+No network there: a queue makes every gradient late by exactly so many steps. ``apply`` takes late steps as they are;
+``rate / staleness`` scales the rate by min(1, 16 / staleness), the usual remedy; ``damp`` is what cirrus does.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +54,9 @@ LOOK = 20
 
 CREWS = (*((workers, depth) for workers in (1, 4, 16) for depth in (1, 2, 3, 4)), (64, 2), (250, 2))
 """Workers, and the steps that each has under way: up to 64 together, then 128 and 500."""
+
+Order = Literal["chance", "ring"]
+ORDERS: tuple[Order, ...] = ("chance", "ring")
 
 MINIBATCH = 100
 IN_FLIGHT = (1, 16, 128, 500)
@@ -123,7 +129,7 @@ class Worker:
         self._waiting.append((batch, answer.rows[0]))
 
 
-def course(lesson: Lesson, workers: int, depth: int) -> list[float]:
+def course(lesson: Lesson, workers: int, depth: int, order: Order) -> list[float]:
     """The test loss after each ``LOOK`` steps."""
     kernel, shard = Logistic(LogisticRegression(), 1 << BITS, Adagrad()), Shard(0, 1)
     shard.create(kernel.tables()[0])
@@ -134,7 +140,7 @@ def course(lesson: Lesson, workers: int, depth: int) -> list[float]:
         for worker in crew:
             worker.pull(next(batches))
     for step, batch in enumerate(batches, 1):
-        crew[int(chance.integers(workers))].turn(batch)
+        crew[int(chance.integers(workers)) if order == "chance" else step % workers].turn(batch)
         if step % LOOK == 0:
             losses.append(lesson.loss(kernel, table))
             if losses[-1] <= lesson.best + NEAR:
@@ -163,13 +169,14 @@ def samples() -> None:
     print(f"best possible {lesson.best:.4f}; a single process: {len(single) * LOOK} steps", flush=True)
     found = []
     for workers, depth in CREWS:
-        losses = course(lesson, workers, depth)
-        near = losses[-1] <= lesson.best + NEAR
-        found.append({
-            "workers": workers, "depth": depth, "loss": round(min(losses), 4), "rows": len(losses) * LOOK * MINIBATCH,
-            "near": near, "ratio": round(len(losses) / len(single), 2),
-        })  # fmt: skip
-        print(found[-1], flush=True)
+        for order in ORDERS:
+            losses = course(lesson, workers, depth, order)
+            found.append({
+                "workers": workers, "depth": depth, "order": order, "loss": round(min(losses), 4),
+                "rows": len(losses) * LOOK * MINIBATCH, "near": losses[-1] <= lesson.best + NEAR,
+                "ratio": round(len(losses) / len(single), 2),
+            })  # fmt: skip
+            print(found[-1], flush=True)
     rows = len(single) * LOOK * MINIBATCH
     write("staleness", before, {"best": round(lesson.best, 4), "near": NEAR, "single": rows, "crews": found})
 
