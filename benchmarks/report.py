@@ -63,8 +63,11 @@ medians of rounds that took turns; the ratio is the median of the rounds' ratios
 TRIALS = """
 ## A hundred trials at once
 
-Trials of 2^18 weights with AdaGrad's state on one shard, each with a worker of its own, beside one trial alone with a
-worker for each core, in turn; medians. Memory is that of the shard beyond what it has without tables.
+Trials of 2^18 weights with AdaGrad's state on one shard, each with a worker of its own, beside one trial alone, with
+such a worker and with one for each core, in turn; medians. Processor time is in microseconds a row. A worker of
+functions has a processor of its own: then what the shard spends is what trials take from each other. Here a hundred
+workers share the shard's cores, and find their caches cold at each turn. Memory is that of the shard beyond what it has
+without tables.
 """
 
 VIEWERS = """
@@ -72,6 +75,14 @@ VIEWERS = """
 
 Samples a second of a run whose page has so many viewers, one of whom never reads, beside the same without; medians of
 runs that took turns. The viewers take what processor time is left over, as they live elsewhere.
+"""
+
+LONG = """
+## What the page of a long run takes
+
+A run of a hundred trials whose losses are measured again and again, as fast as its page takes them in, and a viewer in
+Chromium who follows. After so many points: MB of the page's own objects without garbage, MB of the browser's process
+that shows it, MB of the process that serves it and says the points, and nodes of the document.
 """
 
 
@@ -141,14 +152,28 @@ def estimates(found: list[dict[str, Any]]) -> str:
 
 
 def trials(found: dict[str, Any]) -> str:
-    head = ["trials", "rows a second", "of one trial alone", "MB of tables", "MB used", "MB left behind"]
-    names = ("rows_per_second_together", "rows_per_second_alone", "computed_mb", "used_mb", "left_mb")
-    return table(head, [[str(found["trials"]), *[f"{found[name]:,}" for name in names]]])
+    head = ["trials", "workers", "rows a second", "shard, µs a row", "workers, µs a row"]
+    rows = [
+        [str(one["trials"]), str(one["workers"]), f"{one['rows_per_second']:,}", str(one["shard_us"]),
+         str(one["workers_us"])]
+        for one in found["rates"]
+    ]  # fmt: skip
+    memory = f"{found['computed_mb']} MB of tables, {found['used_mb']} MB used, {found['left_mb']} MB left behind"
+    return table(head, rows) + f"\nOf all: {memory}.\n"
 
 
 def viewers(found: dict[str, Any]) -> str:
     head = ["viewers", "samples a second", "without viewers", "ratio"]
     return table(head, [[str(found["viewers"]), *[f"{found[name]:,}" for name in ("with", "without", "ratio")]]])
+
+
+def long(found: dict[str, Any]) -> str:
+    names = ("page_mb", "browser_mb", "server_mb", "nodes")
+    rows = [[f"{one['points']:,}", *[str(one[name]) for name in names]] for one in found["sizes"]]
+    text = table(["points", "page", "browser", "server", "nodes"], rows)
+    opened = f"{found['painted_ms']} ms after it was asked for, and all curves after {found['drawn_ms']} ms"
+    most = f"{found['pace']} updates a second, and at most {found['most']:,} points of a series"
+    return text + f"\nWith all of them behind it the page paints {opened}. It was sent {most}.\n"
 
 
 def page() -> str:
@@ -162,6 +187,7 @@ def page() -> str:
         ("estimates", ESTIMATES, estimates),
         ("trials", TRIALS, trials),
         ("viewers", VIEWERS, viewers),
+        ("page", LONG, long),
         ("peers", PEERS, peers),
         *claims.PARTS,
     )
