@@ -19,11 +19,13 @@ HEAD = """
 
 Sparse logistic regression with AdaGrad, 100,000 Criteo-shaped rows of 39 values, 2^18 weights, minibatches of 100, four
 workers, all on this one machine. The first rows are the staircase of the Cirrus paper with Lithops in PyWren's place:
-one map of four calls an update, the mean of four minibatches' gradients; then one map whose calls update the model in
-object storage as often as they can; then with their minibatches read once and kept; then with the model in Redis. Who
-reads a whole model and writes it undoes what others wrote meanwhile: those updates count that are in the model at the
-end. Ray and Dask have a server actor, one call a step, and the naive design's arithmetic in numpy; TensorFlow is one
-process without a network, with many steps in one call of its graph.
+one map of four calls an update, which is the mean of four minibatches' gradients; then one map whose calls update the
+model in object storage as often as they can; then with their minibatches read once and kept prepared; then with the
+model in Redis; and beyond the paper, with Redis adding to the model in place. Who reads a whole model and writes it
+undoes what others wrote meanwhile: only those updates survive that are in the model at the end, which counts them. Ray
+and Dask have a server actor, one call a step, and the naive design's arithmetic in numpy; TensorFlow is one process
+without a network, with many steps in one call of its graph. cirrus fetches blocks ahead in both of its rows, and has
+one step under way in the first and several in the second.
 
 Processor time is that of all processes, an update. Then the seconds until the loss on test rows is within 0.02 of that
 of the model that drew the labels: from the first step, and from the start of the program, with all that must begin
