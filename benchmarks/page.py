@@ -25,7 +25,7 @@ from tests.page.viewer import Message, Viewer
 LINES = 100
 POINTS = (10**5, 10**6, 10**7)
 OPENED = 5
-NEWEST = "(last) => Math.max(...document.getElementById('loss').data.map((line) => line.x.at(-1))) === last"
+NEWEST = "(last) => Math.max(...(document.getElementById('loss').data ?? []).map((line) => line.x.at(-1))) === last"
 DRAWN = "(lines) => document.getElementById('loss').data?.length === lines"
 PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 

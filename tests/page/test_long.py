@@ -20,7 +20,7 @@ GROWTH = 4.0
 """MB by which a page may differ; points that were kept would take more than twice that."""
 
 NODES = 500
-NEWEST = "(last) => Math.max(...document.getElementById('loss').data.map((line) => line.x.at(-1))) === last"
+NEWEST = "(last) => Math.max(...(document.getElementById('loss').data ?? []).map((line) => line.x.at(-1))) === last"
 
 
 async def size_at(visitor: Visitor, endless: Endless, points: int) -> tuple[float, int]:
