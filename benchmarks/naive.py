@@ -54,8 +54,7 @@ async def serve() -> None:
     await runner.cleanup()
 
 
-async def work(port: int, path: Path, minibatch: int, seconds: float) -> None:
-    rows = Lines.parse(path.read_bytes())
+async def work(port: int, rows: Lines, minibatch: int, seconds: float) -> None:
     begin = time.perf_counter()
     steps = at = 0
     url = f"http://127.0.0.1:{port}/"
@@ -89,4 +88,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(serve())
     else:
-        asyncio.run(work(int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))
+        rows = Lines.parse(Path(sys.argv[3]).read_bytes())
+        asyncio.run(work(int(sys.argv[2]), rows, int(sys.argv[4]), float(sys.argv[5])))

@@ -34,6 +34,7 @@ from cirrus.learn.base import Batch, TableSpec
 from cirrus.learn.logistic import Logistic
 from cirrus.learn.metrics import log_loss
 from cirrus.learn.rows import Floats, Rows
+from cirrus.learn.schedule import under_way
 from cirrus.learn.tables import Table
 from cirrus.models import LogisticRegression
 from cirrus.optimizers import FTRL, SGD, Adagrad, Adam, Momentum, Nesterov, Optimizer
@@ -112,6 +113,10 @@ class Worker:
         self._step = 0
         shard.handle(self._connection, frames.encode_open(number, 0))
 
+    @property
+    def under_way(self) -> int:
+        return len(self._waiting)
+
     def pull(self, batch: Batch) -> None:
         self._ask(Step(0, (0,), None, batch.keys), batch)
 
@@ -136,11 +141,13 @@ def course(lesson: Lesson, workers: int, depth: int, order: Order) -> list[float
     table, chance, losses = shard.tables[0], np.random.default_rng(workers), []
     crew = [Worker(shard, kernel, number) for number in range(workers)]
     batches = lesson.batches(kernel)
-    for _ in range(depth):
-        for worker in crew:
-            worker.pull(next(batches))
+    for worker in crew:
+        worker.pull(next(batches))
     for step, batch in enumerate(batches, 1):
-        crew[int(chance.integers(workers)) if order == "chance" else step % workers].turn(batch)
+        worker = crew[int(chance.integers(workers)) if order == "chance" else step % workers]
+        worker.turn(batch)
+        if worker.under_way < under_way(table.clock, workers, depth):
+            worker.pull(next(batches))
         if step % LOOK == 0:
             losses.append(lesson.loss(kernel, table))
             if losses[-1] <= lesson.best + NEAR:

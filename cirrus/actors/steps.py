@@ -79,6 +79,8 @@ def ask(keys: Sequence[Keys], shards: int) -> Ask:
 class StepClient:
     """Connections to all shards that work on one unit at a time. ``duplicates``: steps that some shard had already.
 
+    ``clock``: steps that had been applied to the first table when the last answer was made.
+
     ``tables`` are the names of the model's tables, in the order of its kernel. ``group``: how many frames to gather in
     one message; more than 1 saves processor time where at least twice as many steps are in flight.
     """
@@ -94,6 +96,7 @@ class StepClient:
         self._owed: deque[Ask] = deque()
         self._ready: deque[tuple[Floats, ...]] = deque()
         self.duplicates = 0
+        self.clock = 0
 
     @classmethod
     async def connect(cls, dial: Dial, tables: Sequence[str], group: int = 1) -> StepClient:
@@ -271,7 +274,7 @@ class StepClient:
             reply = link.ready() or await self._next(link)
             if not isinstance(reply, Answer):
                 raise await self._broken("another answer than to a step")
-            status, _, _, found = reply
+            status, _, self.clock, found = reply
             if status is _STALE:
                 stale = True
             elif not _fits(found or (), () if wanted is None else wanted.local[at]):

@@ -22,7 +22,7 @@ from cirrus.core.messages import Back, Beat, Done, Lease
 from cirrus.errors import Closed, Diverged, Refused, RunError
 from cirrus.learn.base import Batch, Gradient, Kernel
 from cirrus.learn.rows import Rows
-from cirrus.learn.schedule import block_order, row_order, steps_in
+from cirrus.learn.schedule import block_order, row_order, steps_in, under_way
 from cirrus.store.datasets import DataSet, load
 
 ROOM = 0.3  # of the worker's memory, for blocks
@@ -52,6 +52,12 @@ class _Part:
     batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
     ahead: deque[Batch] = field(default_factory=deque)
     later: Batch | None = None
+
+    def advance(self) -> None:
+        """The rows of ``later`` are asked for: make the next one."""
+        if self.later is not None:
+            self.ahead.append(self.later)
+            self.later = next(self.batches, None)
 
 
 class TrainJob:
@@ -140,9 +146,9 @@ class TrainJob:
             self._steps += 1
             self._loss += gradient.loss
             if part.later is not None:
-                part.ahead.append(part.later)
                 await client.push_pull(step, gradient.tables, client.ask(part.later.keys))
-                part.later = next(part.batches, None)  # made while what was sent is under way
+                part.advance()  # while what was sent is under way
+                await self._deepen(part)
             else:
                 following = following or await self._following()
                 await client.push(step, gradient.tables, more=following is not None and not part.ahead)
@@ -167,10 +173,20 @@ class TrainJob:
 
     def _make_ready(self, part: _Part, first: int) -> None:
         """Make the minibatches from step ``first`` on that are in flight at the same time."""
-        train = self._work.train
-        part.batches = self._kernel.batches(part.rows, train.minibatch, first, part.number)
-        part.ahead = deque(islice(part.batches, train.in_flight))
+        part.batches = self._kernel.batches(part.rows, self._work.train.minibatch, first, part.number)
+        part.ahead = deque(islice(part.batches, self._depth()))
         part.later = next(part.batches, None)
+
+    async def _deepen(self, part: _Part) -> None:
+        """Ask for the rows of one more step where more may be under way by now."""
+        if part.later is not None and len(part.ahead) < self._depth():
+            await self._client.pull(self._client.ask(part.later.keys))
+            part.advance()
+
+    def _depth(self) -> int:
+        """Steps to keep under way now."""
+        train = self._work.train
+        return under_way(self._client.clock, train.workers, train.in_flight)
 
     async def _pull(self, part: _Part) -> None:
         for batch in part.ahead:

@@ -6,8 +6,18 @@ in an order of its own, and each unit through its block's rows in an order of it
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
+
+EASE: Final = 50
+"""Steps that must have gone into a model for each that is under way: early ones all say the same, see ``staleness``."""
+
+
+def under_way(clock: int, workers: int, most: int) -> int:
+    """Steps, 1 to ``most``, that each of so many workers keeps under way when ``clock`` of them all are applied."""
+    return min(most, 1 + clock // (EASE * max(1, workers)))
 
 
 def steps_in(rows: int, minibatch: int) -> int:

@@ -195,7 +195,7 @@ def broken_in(seed: int) -> str:
         (takes_a_conflict_for_success, ("I1",), 100),
         (leaves_gaps, ("I5",), 100),
         (forgets_the_last_entry, ("I1",), 50),
-        (saves_an_older_ledger, ("I3", "I4"), 20),
+        (saves_an_older_ledger, ("I3", "I4", "I8"), 20),
         (begins_with_zeros, ("I4",), 20),
         (begins_with_the_first, ("I3", "I4"), 20),
         (never_replaces, ("I8",), 20),
