@@ -20,7 +20,7 @@ VERBS = {
 }
 
 DEFAULTS = {one.name: one.default for one in fields(Deployment) if one.default is not MISSING}
-WHO = ("worker", "driver", "shards", "looking", "deployer", "trust")
+WHO = ("worker", "driver", "shards", "deployer", "trust")
 TEMPLATES = ("sam", "cloudformation", "terraform")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 
 from cirrus.cli.output import print_json
@@ -11,25 +12,24 @@ from cirrus.clock import SystemClock
 from cirrus.deploy.account import Account
 from cirrus.deploy.deployment import Deployment
 from cirrus.deploy.places import Place, checked_account
-from cirrus.deploy.policies import Document, deployer, driver, looking, shards, trust, worker
+from cirrus.deploy.policies import Document, deployer, driver, shards, trust, worker
 from cirrus.errors import PipelineError
 
 MEANING = {
     "worker": "what the function may: the policy of its role",
     "driver": "what whoever runs pipelines may",
     "shards": "what a driver with Ec2Shards may besides",
-    "looking": "what it may besides that AWS grants on all hosts of a region or on none",
     "deployer": "what cirrus deploy, destroy and doctor need",
     "trust": "who takes the function's role",
 }
 
-HOSTS = ("shards", "looking")
+BESIDES = 'a driver with Ec2Shards needs ec2:DescribeInstances besides, which AWS grants on "*" or not at all'
 
 
 async def iam(arguments: Namespace) -> None:
     """Print all policies, or one of them."""
     deployment = await described(arguments)
-    if arguments.who in HOSTS and arguments.ec2_shards is None:
+    if arguments.who == "shards" and arguments.ec2_shards is None:
         raise PipelineError("--ec2-shards", None, "the role that the hosts' instance profile has")
     found = _documents(deployment, await _place(arguments, deployment), arguments.ec2_shards)
     if arguments.who:
@@ -38,6 +38,8 @@ async def iam(arguments: Namespace) -> None:
         print_json(found)
     else:
         print("\n\n".join(f"# {who}: {MEANING[who]}\n{json.dumps(one, indent=2)}" for who, one in found.items()))
+    if arguments.who in {None, "shards"} and "shards" in found:
+        print(BESIDES, file=sys.stderr)
 
 
 def _documents(deployment: Deployment, place: Place, hosts: str | None) -> dict[str, Document]:
@@ -45,7 +47,7 @@ def _documents(deployment: Deployment, place: Place, hosts: str | None) -> dict[
     return {
         "worker": worker(deployment, place),
         "driver": driver(deployment, place),
-        **({} if hosts is None else dict(zip(HOSTS, (shards(deployment, place, hosts), looking(place)), strict=True))),
+        **({} if hosts is None else {"shards": shards(deployment, place, hosts)}),
         "deployer": deployer(deployment, place),
         "trust": trust(),
     }

@@ -71,7 +71,7 @@ def shards(deployment: Deployment, place: Place, role: str) -> Document:
     """What a driver may besides, whose ``Ec2Shards`` have an instance profile with ``role``.
 
     It starts hosts, from Amazon's own images, with the tag of this deployment's store, and ends hosts with that tag.
-    It looks at them as ``looking`` allows.
+    ``ec2:DescribeInstances`` is left out, for AWS grants it on everything or not at all.
     """
     check_role("role", role)
     arns = Arns(deployment, place)
@@ -89,15 +89,6 @@ def shards(deployment: Deployment, place: Place, role: str) -> Document:
         ),
         _allow("GiveRole", ["iam:PassRole"], [arns.of_role(role)], {"StringEquals": {"iam:PassedToService": EC2}}),
     )  # fmt: skip
-
-
-def looking(place: Place) -> Document:
-    """What a driver with ``Ec2Shards`` may besides: to look at hosts, which AWS grants on everything or not at all.
-
-    It is the one document with ``*`` for a resource. Only the region bounds it; it allows to touch nothing.
-    """
-    where = {"StringEquals": {"ec2:Region": place.region}}
-    return _document(_allow("LookAtHosts", ["ec2:DescribeInstances"], ["*"], where))
 
 
 def deployer(deployment: Deployment, place: Place) -> Document:
