@@ -149,7 +149,7 @@ class World:
                 if not process.alive:
                     continue
                 if process.hangs_until > when:
-                    heappush(agenda, (process.hangs_until, next(self._order), process, work))
+                    heappush(agenda, (process.hangs_until, order, process, work))
                     continue
             self.now = when
             self.events += 1
