@@ -159,7 +159,7 @@ async def test_row_15_a_hundred_pushers_all_come_through_and_the_shard_does_not_
             grown = psutil.Process(found.pids[0]).memory_info().rss - settled
             for client in clients:
                 await client.close()
-        assert slowest[0] >= 3, f"one had done {slowest[0]} of 4 rounds when the first had done them all"
+        assert slowest[0] >= 2, f"one had done {slowest[0]} of 4 rounds when the first had done them all"
         assert grown < 8 * 2**20, f"{grown / 2**20:.1f} MB"
 
 

@@ -27,7 +27,7 @@ async def main() -> None:
         while line := await reader.readline():
             gates.append(await listen_at(int(line), folder / "out"))
         for gate in gates:
-            gate.close()
+            await gate.close()
 
 
 if __name__ == "__main__":

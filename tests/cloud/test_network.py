@@ -60,14 +60,14 @@ async def enclosed(role: dict[str, str]) -> AsyncIterator[Enclosed]:
         words.write(json.dumps({"folder": name, "role": role}).encode() + b"\n")
         assert await child.stdout.readline() == b"ready\n"
         outward, inward = await lead_out(folder / "out"), await listen_at(0, folder / "in")
-        port = inward.sockets[0].getsockname()[1]
+        (port,) = inward.ports
         try:
             yield Enclosed(f"http://127.0.0.1:{port}", lambda port: words.write(f"{port}\n".encode()))
         finally:
             words.close()
             await child.wait()
             for gate in (outward, inward):
-                gate.close()
+                await gate.close()
 
 
 @pytest.mark.skipif(not apart_is_possible(), reason="making a network namespace is not permitted here")
