@@ -18,9 +18,14 @@ from tests.chaos.drivers import TREE, driver
 asyncio_only = pytest.mark.asyncio(loop_factories=["asyncio"])
 
 
+HEARS = ("env", "--default-signal=INT")
+"""Who runs these tests in the background may have told all of its children to ignore Ctrl-C."""
+
+
 async def command(folder: Path, *words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cirrus", *words, "--store", str(folder / "store"), stdout=PIPE, stderr=PIPE, cwd=TREE,
+        *HEARS, sys.executable, "-m", "cirrus", *words, "--store", str(folder / "store"),
+        stdout=PIPE, stderr=PIPE, cwd=TREE,
     )  # fmt: skip
 
 
