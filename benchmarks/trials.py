@@ -75,7 +75,7 @@ def pipeline(path: Path, trials: int, workers: int, passes: int) -> Pipeline:
     prepare = cirrus.Prepare(steps=(cirrus.Bucket(), cirrus.Hash(bits=BITS)), test=cirrus.every(5, at=4))
     return Pipeline(
         name="trials", data=cirrus.criteo(str(path)),
-        stages=(prepare, tune, replace(train, until=epochs(60), workers=2, name="after")),
+        stages=(prepare, tune, replace(train, until=epochs(300), workers=2, name="after")),
     )  # fmt: skip
 
 

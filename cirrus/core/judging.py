@@ -51,14 +51,17 @@ def rungs(prune: Pruner | None, units: int) -> tuple[int, ...]:
 
 
 def expected(prune: Pruner | None, trials: int) -> float:
-    """How much work so many trials are, with that of one that comes to its end as 1; what cannot be foreseen counts."""
+    """How much work so many trials are, with that of one that comes to its end as 1; what cannot be foreseen counts.
+
+    The first ``eta - 1`` that come to a rung go on without being judged, half of them for nothing.
+    """
     if not isinstance(prune, Halving):
         return float(trials)
     work, done, going = 0.0, 0.0, trials
     for power in range(prune.rungs, 0, -1):
         reached = float(prune.eta) ** -power
         work, done = work + going * (reached - done), reached
-        going = math.ceil(going / prune.eta) if going >= prune.eta else going
+        going = min(going, math.ceil(going / prune.eta) + (prune.eta - 1) // 2) if going >= prune.eta else going
     return work + going * (1.0 - done)
 
 
